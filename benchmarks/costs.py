@@ -202,7 +202,7 @@ async def measure(api: Admin, way: Way, questions: Questions) -> Bill:
 def _sum(rows: Iterable[Row]) -> Tokens:
     total = Tokens()
     for row in rows:
-        one = _tokens(row)
+        one = tokens_of(row)
         total = Tokens(
             total.input + one.input,
             total.cache_read + one.cache_read,
@@ -217,14 +217,14 @@ def _price(rows: Iterable[Row]) -> Decimal:
     """Each request is priced by itself: its length decides the band."""
     prices, total = PriceTable(), Decimal(0)
     for row in rows:
-        cost = prices.cost(row["model"], _tokens(row), batch=row["endpoint"] == "batch")
+        cost = prices.cost(row["model"], tokens_of(row), batch=row["endpoint"] == "batch")
         if cost is None:
             raise ValueError(f"the price of {row['model']} is not known")
         total += cost
     return total
 
 
-def _tokens(row: Row) -> Tokens:
+def tokens_of(row: Row) -> Tokens:
     return Tokens(
         row["input_tokens"],
         row["cache_read_tokens"],

@@ -21,6 +21,7 @@ from pipeline.cascade.processor import CascadePolicy, Handling, Processor
 from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
 from pipeline.cascade.publishing import TracedSession, UnpublishableHandler
 from pipeline.cascade.reading import Escalations, RawEvents, Reader, Reading, file_threads
+from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
@@ -39,6 +40,7 @@ from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers
+from pipeline.stream.workload import tenant_reader
 
 log = structlog.get_logger(__name__)
 
@@ -115,6 +117,7 @@ class App:
                     self._settings,
                     observer=metrics,
                     traces=tracer.provider if tracer else None,
+                    share=partial(share_budget, self._settings.kafka, self._topics.budget),
                     failed=stop.set,
                     steers=steers,
                 )
@@ -208,7 +211,14 @@ class App:
             ordering: Ordering = "key"
         else:
             reader, ordering = RawEvents(self._stages[name]), sections[name].ordering
-        handler = Processor(reader, cascade, self._topics, clock=clock, observer=metrics)
+        handler = Processor(
+            reader,
+            cascade,
+            self._topics,
+            clock=clock,
+            observer=metrics,
+            tenant_of=tenant_reader(self._settings.stream.tenant_from),
+        )
         return Engine(
             name,
             [self._topics.read_by(name)],

@@ -17,6 +17,7 @@ from pipeline.backfill.partitions import BacklogPartition, FileBacklog, TopicBac
 from pipeline.backfill.progress import Report, Watcher, open_metrics, with_metrics
 from pipeline.cascade.policy import policy_of
 from pipeline.cascade.reading import Reading
+from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
@@ -209,7 +210,13 @@ class _Attempt:
         stages = build_stages(settings.stages, encoder_for(settings))
         stack.enter_context(decoders_of_this_process.limited(settings.files))
         gateway = await stack.enter_async_context(
-            Gateway(settings, observer=self.metrics, steers=steers)
+            Gateway(
+                settings,
+                observer=self.metrics,
+                share=partial(share_budget, settings.kafka, names.budget),
+                failed=self.stop.set,
+                steers=steers,
+            )
         )
 
         def on_wait(because: str | None) -> None:

@@ -4,6 +4,7 @@
 - `reading`: how events come in: records, questions, files, and the guard around a stage's code.
 - `policy`: signals and thresholds in, doubts out; the audit sample, second opinions. Pure.
 - `publishing`: what goes out: results, escalations, review items, dead letters.
+- `spending`: one budget for all processes, by a compacted topic.
 - `cap`: how much is escalated. `prompt_sizes`: whether prompts are long enough to be cached.
 
 Imports `claude`, `stages`, `observe`, `kafka` and what is below them.

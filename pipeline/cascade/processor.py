@@ -60,6 +60,7 @@ from pipeline.observe.tracing import OpenTelemetryTracer
 from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
 from pipeline.stages.files.raw_events import to_json_object
 from pipeline.stream.records import Handler, Outcome, Received
+from pipeline.stream.workload import TenantOf
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -102,6 +103,7 @@ class Processor:
     _: KW_ONLY
     clock: Callable[[], datetime]
     observer: Observer
+    tenant_of: TenantOf | None = None
 
     async def __call__(self, received: Received) -> Outcome:
         try:
@@ -110,7 +112,8 @@ class Processor:
             if (context := EVENT.get()) is not None:
                 context.event_id = event.id
             key = received.key or event.id.encode()
-            decision = await self.cascade.decide(stage, event, key=key)
+            tenant = "" if self.tenant_of is None else self.tenant_of(received)
+            decision = await self.cascade.decide(stage, event, key=key, tenant=tenant)
             record = of_stage(stage.name, self._record, case, decision)
             outcome = of_stage(stage.name, publication, received, record, self.topics)
             if case.earlier is not None:
@@ -214,7 +217,7 @@ class CascadePolicy:
     reading: Reading = field(default_factory=Reading)
 
     async def decide(
-        self, stage: Stage[RawT, AnswerT], event: RawT, *, key: bytes
+        self, stage: Stage[RawT, AnswerT], event: RawT, *, key: bytes, tenant: str = ""
     ) -> Decision[AnswerT]:
         """Ask and decide; the record's `key` says whether the event is in the random sample.
 
@@ -227,10 +230,10 @@ class CascadePolicy:
         except FileUnavailable as failure:
             found: TierAnswer[AnswerT] = unanswered(failure)
         else:
-            found = await ask_tier(self.asker, self.tier, stage, event, query)
+            found = await ask_tier(self.asker, self.tier, stage, event, query, tenant=tenant)
         own = self.policy[stage.name, self.tier]
         if own.second_opinion:
-            found = await self.second_opinion(stage, event, found)
+            found = await self.second_opinion(stage, event, found, tenant=tenant)
         label = None if found.answer is None else label_of(stage, found.answer)
         doubts = own.doubts(found.signals, label=label)
         if own.audit_share:
@@ -240,7 +243,12 @@ class CascadePolicy:
         )
 
     async def second_opinion(
-        self, stage: Stage[RawT, AnswerT], event: RawT, first: TierAnswer[AnswerT]
+        self,
+        stage: Stage[RawT, AnswerT],
+        event: RawT,
+        first: TierAnswer[AnswerT],
+        *,
+        tenant: str = "",
     ) -> TierAnswer[AnswerT]:
         """The first answer, its signals weighed by a second one where the policy wants that."""
         own = self.policy[stage.name, self.tier]
@@ -251,7 +259,7 @@ class CascadePolicy:
             return first
         try:
             query = await self.reading.ask_about(stage, event, stage.second_question)
-            second = await ask_tier(self.asker, self.tier, stage, event, query)
+            second = await ask_tier(self.asker, self.tier, stage, event, query, tenant=tenant)
         except (InvalidEvent, FileUnavailable) as failure:
             # The event is not at fault, since it was answered once.
             log.warning("no_second_opinion", stage=stage.name, because=failure.detail)
@@ -268,7 +276,13 @@ class CascadePolicy:
 
 
 async def ask_tier(
-    asker: Asker, tier: Tier, stage: Stage[RawT, AnswerT], event: RawT, query: Query[AnswerT]
+    asker: Asker,
+    tier: Tier,
+    stage: Stage[RawT, AnswerT],
+    event: RawT,
+    query: Query[AnswerT],
+    *,
+    tenant: str = "",
 ) -> TierAnswer[AnswerT]:
     """Ask one tier, in as many calls as it takes, and check its answer.
 
@@ -278,10 +292,12 @@ async def ask_tier(
     calls: list[Response[Any] | AnswerError] = []
     while True:
         if isinstance(query, Question):
-            made = [await _call(asker, tier, query)]
+            made = [await _call(asker, tier, query, tenant)]
         else:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(_call(asker, tier, each)) for each in query.questions]
+                tasks = [
+                    group.create_task(_call(asker, tier, each, tenant)) for each in query.questions
+                ]
             made = [task.result() for task in tasks]
         calls += chain(*made)
         ends = [attempts[-1] for attempts in made]
@@ -326,8 +342,10 @@ def unanswered(failure: AnswerError) -> TierAnswer[Any]:
 
 
 async def _call(
-    asker: Asker, tier: Tier, question: Question[Any]
+    asker: Asker, tier: Tier, question: Question[Any], tenant: str
 ) -> list[Response[Any] | AnswerError]:
+    if tenant:
+        question = replace(question, tenant=tenant)
     failures: list[AnswerError] = []
     limit = question.max_output_tokens
     while True:

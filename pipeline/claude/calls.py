@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline.claude import failures
-from pipeline.claude.billing import Budget, PriceTable, Tokens
+from pipeline.claude.billing import PriceTable, Tokens
+from pipeline.claude.budget import ZERO, Budget
 from pipeline.claude.client import Client
 from pipeline.claude.failures import Attempts, Backoff, Blocked, Bounds, Failure, Reject, Retry
 from pipeline.claude.limiter import Limiter, Permit
@@ -169,7 +170,10 @@ class Caller:
             warmup = None
         try:
             cost = prompt.estimate(request.weight, request.max_output_tokens)
-            permit = await request.limiter.acquire(request.question.stage, cost, attempts)
+            most = self._at_most(request)
+            permit = await request.limiter.acquire(
+                request.question.stage, cost, attempts, most, tenant=request.question.tenant
+            )
             try:
                 # What has failed before is no fit probe.
                 if any(
@@ -231,7 +235,8 @@ class Caller:
         first = Attempts(peers, peers.answered, peers.failed)
         if permit is None:
             cost = prompt.estimate(control.weight, limit)
-            permit = await control.limiter.acquire(control.question.stage, cost, first)
+            most = self._at_most(control)
+            permit = await control.limiter.acquire(control.question.stage, cost, first, most)
         try:
             sent = await self._send(control, permit, prompt.time_limit(), InFlightCall())
             failure = sent.verdict if isinstance(sent.verdict, Retry | Blocked) else None
@@ -294,9 +299,10 @@ class Caller:
                 end = "blocked"
                 limiter.blocked(permit, failure, attempts)
             case Retry(end) as failure:
-                limiter.failed(permit, failure, sent.reply, attempts)
+                # Counted before what was reserved for it is free for another call.
                 if failure.maybe_billed:
                     self._maybe_billed(request, permit.cost)
+                limiter.failed(permit, failure, sent.reply, attempts)
         stage = request.question.stage
         self.observer.call(stage, limiter.model, end, seconds=sent.seconds, usage=usage)
         return usage or Usage()
@@ -322,6 +328,13 @@ class Caller:
             output_tokens=tokens.output,
             cost_usd=cost,
         )
+
+    def _at_most(self, request: ModelRequest) -> Decimal:
+        """The most that a call may cost, in US dollars; 0 where no budget asks."""
+        if not self.budget.is_limited:
+            return ZERO
+        tokens = request.prompt.at_most(request.weight, request.max_output_tokens)
+        return self.prices.at_most(request.limiter.model, tokens, us_only=True)
 
     def _maybe_billed(self, request: ModelRequest, cost: Cost) -> None:
         """Count a call without an answer against the budget: it may have been paid all the same."""

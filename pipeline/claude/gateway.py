@@ -9,14 +9,15 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from opentelemetry.trace import TracerProvider
 
-from pipeline.claude.billing import BUDGET_SCHEMA, SPANS, Budget, PriceTable
+from pipeline.claude.billing import PriceTable
+from pipeline.claude.budget import SPANS, Budget
 from pipeline.claude.calls import Caller, ModelRequest
 from pipeline.claude.client import Client, SdkClient
 from pipeline.claude.failures import Backoff, Bounds, failure_of
@@ -36,8 +37,10 @@ from pipeline.runtime.database import Database
 from pipeline.runtime.process import background_task
 
 log = logging.getLogger(__name__)
+Failed = Callable[[], object]
+Share = Callable[[Budget, Failed], AbstractAsyncContextManager[None]]
 SAVE_SECONDS = 1.0
-"""How often what was spent and answered is saved, so that a crash loses no more, and how often each
+"""How often what was answered is saved, so that a crash loses no more, and how often each
 limiter reports what changed without a call of its own: a key is refused for all models at once, and
 a breaker is half open when its time has come."""
 CACHED_ANSWERS = 10_000
@@ -66,6 +69,8 @@ class Gateway:
         clock: Seconds that do not go back; `now` is the time, aware, and `jitter` draws 0 to 1.
         steers: Which events share a request with no others.
         traces: Where the spans of calls go, if anywhere.
+        share: Shares the budget with other processes as long as it is entered; it is only where
+            there is one.
         failed: Called when what was spent and answered is not written down or reported any more
             for a reason that nobody foresaw; the error is raised when this is left.
     """
@@ -81,11 +86,13 @@ class Gateway:
         jitter: Callable[[], float] = random.random,
         steers: Steers = lambda _: False,
         traces: TracerProvider | None = None,
-        failed: Callable[[], object] = lambda: None,
+        share: Share | None = None,
+        failed: Failed = lambda: None,
     ) -> None:
         claude = self._claude = settings.claude
         self._stages = settings.stages.by_name()
         self._observer = observer or Observer()
+        self._share = share
         self._failed = failed
         self._models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
         self._masking = settings.privacy.masking()
@@ -111,6 +118,7 @@ class Gateway:
             )
             for model in self._models.values()
         }
+        self._budget.changed = self._resume
         calls = claude.concurrency + sum(extra_slots(claude.concurrency))
         self._sdk = SdkClient(
             connections=calls * len(self._limiters) + SPARE_CONNECTIONS,
@@ -146,15 +154,15 @@ class Gateway:
 
         Raises:
             UsageError: A file that the settings name cannot be used.
+            PipelineError: What `share` raises.
         """
         claude = self._claude
         async with AsyncExitStack() as stack:
             if self._client is self._sdk:
                 await stack.enter_async_context(self._sdk)
-            # Without a budget there is nothing that a restart could open again.
             if self._budget.is_limited:
-                file = Database(claude.spend_path, BUDGET_SCHEMA, setting="claude.state_dir")
-                await self._budget.keep_in(await stack.enter_async_context(file))
+                if self._share is not None:
+                    await stack.enter_async_context(self._share(self._budget, self._failed))
                 for model in self._limiters:
                     if self._prices.price(model) is None:
                         log.warning(
@@ -248,8 +256,13 @@ class Gateway:
                 limiter.report()
             await self._save()
 
+    def _resume(self) -> None:
+        for limiter in self._limiters.values():
+            limiter.resume()
+
     async def _save(self) -> None:
-        for stage in await self._budget.save():
+        # Others may claim for stages that are not known here, and names of theirs are no labels.
+        for stage in filter(self._stages.__contains__, self._budget.stages()):
             for span in SPANS:
                 self._observer.spent(stage, window=span, usd=self._budget.spent(stage, span))
         await self._cache.save()

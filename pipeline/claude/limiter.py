@@ -8,17 +8,21 @@ import asyncio
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from math import inf
 from typing import Generic, TypeVar
 
-from pipeline.claude.billing import Budget
 from pipeline.claude.breaker import Breaker, Pass
+from pipeline.claude.budget import ZERO, Budget
 from pipeline.claude.failures import Attempts, Blocked, Retry
 from pipeline.claude.rate_limits import NO_TOKENS, NOTHING, Cost, Limits, read_limits
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.model.observer import BreakerState, Observer
 
 ItemT = TypeVar("ItemT")
+Class = tuple[str, str]
+"""A stage, and a tenant: empty where there are none."""
+_CLASSES_KEPT = 1000
 FIRST_WINDOW = 8
 """Calls under way at once at a start, where the setting allows as many."""
 BLOCK_SECONDS = 15.0
@@ -50,55 +54,66 @@ HEALTHY: tuple[BreakerState, str | None] = "closed", None
 
 
 class FairQueue(Generic[ItemT]):
-    """First in, first out within a stage; a flood of one stage does not hold up the others.
+    """First in, first out within a class; a flood of one class does not hold up the others.
 
-    What is pushed `first` goes before the rest of its stage, in its own order.
+    A class is a stage, and a tenant where there are any. What is pushed `first` goes before the
+    rest of its class, in its own order.
 
-    Start-time fair queueing: a stage's virtual time moves on by what its requests take from the
-    limits, and the one furthest behind goes next. One that was idle starts at the present.
+    Start-time fair queueing: the virtual time of a class moves on by what its requests take from
+    the limits, and the one furthest behind goes next. One that was idle starts at the present.
     """
 
     def __init__(self) -> None:
-        self._queues: defaultdict[str, tuple[deque[ItemT], deque[ItemT]]]
-        self._queues = defaultdict(lambda: (deque(), deque()))
-        self._times: dict[str, float] = {}
+        self._queues: dict[Class, tuple[deque[ItemT], deque[ItemT]]] = {}
+        self._times: dict[Class, float] = {}
         self._now = 0.0
         self.size = 0
 
-    def push(self, stage: str, item: ItemT, *, first: bool = False) -> None:
-        first_ones, others = self._queues[stage]
-        if not (first_ones or others):
-            self._times[stage] = max(self._times.get(stage, 0.0), self._now)
+    def push(self, whose: Class, item: ItemT, *, first: bool = False) -> None:
+        if whose not in self._queues:
+            self._queues[whose] = deque(), deque()
+            self._times[whose] = max(self._times.get(whose, 0.0), self._now)
+        first_ones, others = self._queues[whose]
         (first_ones if first else others).append(item)
         self.size += 1
 
-    def stages(self) -> list[str]:
+    def classes(self) -> list[Class]:
         """Those that have an item; the one furthest behind first."""
-        waiting = [stage for stage, (first, others) in self._queues.items() if first or others]
-        return sorted(waiting, key=self._times.__getitem__)
+        return sorted(self._queues, key=self._times.__getitem__)
 
-    def head(self, stage: str, *, first: bool = True) -> ItemT:
+    def head(self, whose: Class, *, first: bool = True) -> ItemT:
         """What `pop` would take."""
-        return self._next(stage, first=first)[0]
+        return self._next(whose, first=first)[0]
 
-    def pop(self, stage: str, *, weight: float, first: bool = True) -> ItemT:
-        """Take the first item of a stage; not `first`: of what was not pushed so, if there is any.
+    def pop(self, whose: Class, *, weight: float, first: bool = True) -> ItemT:
+        """Take the first item of a class; not `first`: of what was not pushed so, if there is any.
 
         A weight of 0 says that it is only thrown away.
         """
-        item = self._next(stage, first=first).popleft()
+        item = self._next(whose, first=first).popleft()
         self.size -= 1
         if weight > 0:
-            self._now = self._times[stage]
-            self._times[stage] += weight
+            self._now = self._times[whose]
+            self._times[whose] += weight
+        if not any(self._queues[whose]):
+            del self._queues[whose]
+            if len(self._times) > _CLASSES_KEPT:
+                # Those that do not wait begin at the present, as if they were new.
+                self._times = {each: self._times[each] for each in self._queues}
         return item
 
-    def _next(self, stage: str, *, first: bool) -> deque[ItemT]:
-        first_ones, others = self._queues[stage]
+    def is_passed_over(self, whose: Class) -> bool:
+        """Whether all items of a class were pushed `first`, and not all of its stage."""
+        if self._queues[whose][1]:
+            return False
+        return any(others for each, (_, others) in self._queues.items() if each[0] == whose[0])
+
+    def _next(self, whose: Class, *, first: bool) -> deque[ItemT]:
+        first_ones, others = self._queues[whose]
         return (first_ones or others) if first else (others or first_ones)
 
     def __contains__(self, stage: str) -> bool:
-        return any(self._queues.get(stage, ()))
+        return any(each[0] == stage for each in self._queues)
 
 
 class Window:
@@ -154,6 +169,7 @@ class Permit:
         passes: Of the account, the model, the breaker and the stage, from wide to narrow.
         answers: Of the model before this call.
         suspect: Whether its question is, as `Attempts` defines it.
+        usd: That are reserved of the budget until its end.
         ended: Whether the call's end was reported.
     """
 
@@ -163,6 +179,7 @@ class Permit:
     since: float
     answers: int
     suspect: bool
+    usd: Decimal
     ended: bool = False
 
 
@@ -170,6 +187,7 @@ class Permit:
 class _Waiter:
     stage: str
     cost: Cost
+    usd: Decimal
     suspect: bool
     granted: asyncio.Future[Permit]
 
@@ -231,8 +249,16 @@ class Limiter:
         self._headers_read_at = -inf
         self._reported = HEALTHY
 
-    async def acquire(self, stage: str, cost: Cost, attempts: Attempts) -> Permit:
-        """Wait until a call may go.
+    async def acquire(
+        self,
+        stage: str,
+        cost: Cost,
+        attempts: Attempts,
+        usd: Decimal = ZERO,
+        *,
+        tenant: str = "",
+    ) -> Permit:
+        """Wait until a call may go; `usd` is what it may cost at most.
 
         Those that are retried go first, in the order in which they came back, unless calls are
         probes: those are for questions that have not failed, where any wait.
@@ -242,14 +268,14 @@ class Limiter:
         if (
             not queue.size
             and not (suspect and self._queue.size)
-            and self._stage_wait(stage, now) <= SOON_SECONDS
+            and self._stage_wait(stage, usd, now) <= SOON_SECONDS
             and self._wait(cost, now, suspect=suspect) <= SOON_SECONDS
         ):
             self._observer.waited(stage, self.model, seconds=0.0)
-            return self._enter(stage, cost, now, suspect=suspect)
+            return self._enter(stage, cost, usd, now, suspect=suspect)
         granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(stage, cost, suspect, granted)
-        queue.push(stage, waiter, first=attempts.count > 0 and not suspect)
+        waiter = _Waiter(stage, cost, usd, suspect, granted)
+        queue.push((stage, tenant), waiter, first=attempts.count > 0 and not suspect)
         self._grant()
         try:
             permit = await granted
@@ -368,6 +394,11 @@ class Limiter:
         if because != before[1]:
             self._observer.blocked(self.model, because=because)
 
+    def resume(self) -> None:
+        """Grant what may go now that the budget has changed."""
+        if self._queue.size or self._suspect_queue.size:
+            self._grant()
+
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -387,9 +418,9 @@ class Limiter:
         waits = any(queue.size if stage is None else stage in queue for queue in queues)
         return waits or gate.opens_at(now) > now
 
-    def _stage_wait(self, stage: str, now: float) -> float:
+    def _stage_wait(self, stage: str, usd: Decimal, now: float) -> float:
         """Seconds until the budget and the block of a stage let its calls go."""
-        wait = self._budget.wait(stage) if self._budget.is_limited else 0.0
+        wait = self._budget.wait(stage, usd) if self._budget.is_limited else 0.0
         gate = self._stage_blocks[stage]
         return wait if gate.because is None else max(wait, gate.opens_at(now) - now)
 
@@ -406,13 +437,15 @@ class Limiter:
                 wait = max(wait, gate.opens_at(now) - now)
         return wait
 
-    def _enter(self, stage: str, cost: Cost, now: float, *, suspect: bool) -> Permit:
+    def _enter(self, stage: str, cost: Cost, usd: Decimal, now: float, *, suspect: bool) -> Permit:
         passes = {
             gate: gate.closed_pass if gate.because is None else gate.enter(now)
             for gate in (*self._gates, self._stage_blocks[stage])
         }
-        permit = Permit(stage, cost, passes, now, self._answers, suspect)
+        permit = Permit(stage, cost, passes, now, self._answers, suspect, usd)
         self._limits.take(cost)
+        if usd:
+            self._budget.reserve(stage, usd)
         if suspect:
             self._suspect_calls += 1
         else:
@@ -421,6 +454,8 @@ class Limiter:
 
     def _leave(self, permit: Permit) -> None:
         permit.ended = True
+        if permit.usd:
+            self._budget.release(permit.stage, permit.usd)
         if permit.suspect:
             self._suspect_calls -= 1
         elif permit in self._in_window:
@@ -470,25 +505,27 @@ class Limiter:
         And whether the other queue is to wait as well: for a budget and a slot it is not.
         """
         shortest = inf
-        for stage in queue.stages():
+        for whose in queue.classes():
+            stage = whose[0]
             gates = (*self._gates, self._stage_blocks[stage])
             is_probe = any(gate.because is not None for gate in gates)
-            waiter = queue.head(stage, first=not is_probe)
+            waiter = queue.head(whose, first=not is_probe)
             if waiter.granted.done():
-                queue.pop(stage, weight=0, first=not is_probe)
+                queue.pop(whose, weight=0, first=not is_probe)
                 return 0, True
-            wait = self._stage_wait(stage, now)
+            wait = self._stage_wait(stage, waiter.usd, now)
             if wait > SOON_SECONDS:
                 shortest = min(shortest, wait)
                 continue
-            if waiter.suspect and stage in self._queue and is_probe:
+            others_may = waiter.suspect and stage in self._queue
+            if is_probe and (others_may or queue.is_passed_over(whose)):
                 continue
             wait = self._wait(waiter.cost, now, suspect=waiter.suspect)
             if wait > SOON_SECONDS:
                 # What is at the head waits for its turn; smaller ones do not overtake it.
                 return min(shortest, wait), wait < inf
             weight = self._limits.weight(waiter.cost)
-            queue.pop(stage, weight=weight, first=not is_probe)
+            queue.pop(whose, weight=weight, first=not is_probe)
             if not self._limits.are_known:
                 # Nothing is scarce, and weights are no shares.
                 pass
@@ -497,7 +534,8 @@ class Limiter:
                     self._due_to_suspects -= weight
             elif self._due_to_suspects <= 0 and self._suspect_queue.size:
                 self._due_to_suspects += SUSPECT_SHARE * weight
-            waiter.granted.set_result(self._enter(stage, waiter.cost, now, suspect=waiter.suspect))
+            permit = self._enter(stage, waiter.cost, waiter.usd, now, suspect=waiter.suspect)
+            waiter.granted.set_result(permit)
             return 0, True
         return shortest, False
 

@@ -7,12 +7,13 @@ the prompt cache is warm.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from math import exp, inf, sqrt
+from math import ceil, exp, inf, sqrt
 from math import log as ln
 from typing import Any
 
 from pydantic import JsonValue
 
+from pipeline.claude.billing import Tokens
 from pipeline.claude.failures import Peers
 from pipeline.claude.rate_limits import Cost
 from pipeline.claude.request_body import Template, api_schema
@@ -168,6 +169,17 @@ class Prompt:
         return Cost(
             input_tokens=(weight + self._counted_static) * self._tokens_per_byte,
             output_tokens=min(self._output_tokens, max_output_tokens),
+        )
+
+    def at_most(self, weight: int, max_output_tokens: int) -> Tokens:
+        """The most that a request takes: all of it written to the cache, the longest answer.
+
+        The input is an estimate from its bytes.
+        """
+        rate = max(TOKENS_PER_BYTE, self._tokens_per_byte)
+        return Tokens(
+            cache_write_1h=ceil((weight + self.template.static_bytes) * rate),
+            output=max_output_tokens,
         )
 
     def time_limit(self, given_up: int = 0) -> float:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from pipeline.claude.billing import ZERO, PriceTable, Tokens
+from pipeline.claude.billing import PriceTable, Tokens
+from pipeline.claude.budget import ZERO
 from pipeline.claude.request_body import traits_of
 from pipeline.config import Settings
 from pipeline.model.errors import UsageError

@@ -56,7 +56,7 @@ INSTEAD = {
     "claude.backoff_first": "it is 0.5 s, or claude.backoff_max if that is less",
     "claude.breaker_failures": "it is always 5",
     "claude.breaker_open": "it is always 5 s",
-    "claude.budget_path": "set claude.state_dir, the directory of spend.sqlite3",
+    "claude.budget_path": "what was spent is in the topic budget, behind topics.prefix",
     "claude.connect_timeout": "it is always 5 s",
     "claude.prompt_cache_ttl": "set claude.prompt_cache to it",
     "backfill.batch_bytes": "it is always 100 MB",
@@ -136,6 +136,19 @@ class Settings(_Read):
     privacy: PrivacySettings = PrivacySettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether anything limits what is spent."""
+        return any(
+            amount is not None
+            for amount in (
+                self.claude.budget_usd_per_hour,
+                self.claude.budget_usd_per_day,
+                *(stage.budget_usd_per_hour for stage in self.stages.by_name().values()),
+                *(stage.budget_usd_per_day for stage in self.stages.by_name().values()),
+            )
+        )
 
     @model_validator(mode="after")
     def _overrides_are_of_stages_and_labels(self) -> Self:

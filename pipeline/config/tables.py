@@ -117,6 +117,8 @@ class TopicSettings(Section):
     """Which reviews a person has resolved; compacted."""
     backfills: ClassVar[str] = "backfills"
     """What became of each message batch of a backfill; compacted."""
+    budget: ClassVar[str] = "budget"
+    """What each process may have spent of each hour; compacted."""
     partitions: Count = setting(6, "of each topic that `pipeline topics create` makes")
     replication_factor: int = setting(-1, "-1: the brokers' own default")
     max_message_bytes: Bytes = setting(16 << 20, "the largest record a topic takes")
@@ -154,6 +156,13 @@ class StreamSettings(Section):
         900,
         "that members of a group may ask the models different things, as in a rollout, before "
         "they are not ready",
+    )
+    tenant_from: str | None = setting(
+        None,
+        pattern=r"(?s)^(header:.+|key_prefix:.)$",
+        description="what says whose an event is, 'header:NAME' or 'key_prefix:CHARACTER', the "
+        "key up to that character: tenants then take turns, so that a flood of one does not "
+        "hold up the others",
     )
     dead_letter_ratio: Share = setting(
         0.5,
@@ -274,12 +283,8 @@ class ClaudeSettings(Section):
     budget_usd_per_day: Dollars | None = setting(None, "what all stages may spend in a day (UTC)")
     state_dir: Path = setting(
         Path(".haiku-pipeline"),
-        "where a process keeps what it spent (with a budget) and answers (on disk)",
+        "where a process keeps answers, if they are kept on disk",
     )
-
-    @property
-    def spend_path(self) -> Path:
-        return self.state_dir / "spend.sqlite3"
 
     @property
     def answers_path(self) -> Path:

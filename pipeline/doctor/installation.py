@@ -177,24 +177,16 @@ def of_limit(settings: Settings, soft: int, hard: int) -> Finding:
 
 
 def check_paths(site: Site) -> Iterator[Finding]:
-    """Finds a budget file or an answer cache that cannot be written."""
-    claude, stages = site.settings.claude, [stage for _, stage in site.settings.stages]
-    paths = []
-    if any(
-        amount is not None
-        for each in (claude, *stages)
-        for amount in (each.budget_usd_per_hour, each.budget_usd_per_day)
-    ):
-        paths.append(claude.spend_path)
-    if claude.answer_cache == "disk":
-        paths.append(claude.answers_path)
-    for path in paths:
-        if (because := _why_unwritable(path)) is not None:
-            yield failed(
-                because,
-                why="`pipeline run` does not start without it.",
-                advice="Set claude.state_dir to a directory that this user may write to.",
-            )
+    """Finds an answer cache that cannot be written."""
+    claude = site.settings.claude
+    if claude.answer_cache != "disk":
+        return
+    if (because := _why_unwritable(claude.answers_path)) is not None:
+        yield failed(
+            because,
+            why="`pipeline run` does not start without it.",
+            advice="Set claude.state_dir to a directory that this user may write to.",
+        )
 
 
 def _why_unwritable(path: Path) -> str | None:

@@ -133,6 +133,8 @@ def operations_needed(settings: Settings) -> Mapping[str, frozenset[str]]:
     for name in topic_names(settings, None):
         operations = set() if name in others else {"Write"}
         needed[name] = frozenset(operations | ({"Read"} if name in sources else set()))
+    if settings.has_budget:
+        needed[names.budget] = frozenset({"Read", "Write"})
     return needed
 
 

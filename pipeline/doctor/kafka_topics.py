@@ -38,10 +38,18 @@ async def check_topics(site: Site) -> AsyncIterator[Finding]:
 
 def of_topics(site: Site, cluster: Cluster) -> Iterator[Finding]:
     """What is missing or different; pure."""
-    names = topic_names(site.settings, None)
+    names, budget = topic_names(site.settings, None), TopicNames(site.settings.topics).budget
     missing = [
         name for name in names if name not in cluster.topics and name not in cluster.forbidden
     ]
+    if budget in missing:
+        missing.remove(budget)
+        report = failed if site.settings.has_budget else warning
+        yield report(
+            f"{budget} does not exist.",
+            why="With a budget `pipeline run` does not start: processes share it by that topic.",
+            advice="`pipeline topics create`.",
+        )
     if missing:
         yield failed(
             f"These do not exist: {', '.join(missing)}.",

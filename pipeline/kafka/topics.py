@@ -55,6 +55,7 @@ class TopicNames:
         self.replayed = self._name(settings.replayed)
         self.resolved = self._name(settings.resolved)
         self.backfills = self._name(settings.backfills)
+        self.budget = self._name(settings.budget)
         self.raw: Callable[[str], str] = cache(lambda stage: self._name(f"{stage}.raw"))
         self.enriched: Callable[[str], str] = cache(lambda stage: self._name(f"{stage}.enriched"))
 
@@ -65,7 +66,7 @@ class TopicNames:
     @property
     def compacted(self) -> tuple[str, ...]:
         """Topics whose records hold until one with the same key follows, however old they are."""
-        return (self.replayed, self.resolved, self.backfills)
+        return (self.replayed, self.resolved, self.backfills, self.budget)
 
     def of(self, stages: Iterable[str]) -> tuple[str, ...]:
         """Every topic that these stages read or write, each once."""
@@ -161,7 +162,7 @@ def why_forgetful(state: TopicState) -> str | None:
     if state.cleanup in {None, _COMPACT}:
         return None
     return (
-        f"{state.name} has {_CLEANUP} {state.cleanup} and would forget what was handled: set "
+        f"{state.name} has {_CLEANUP} {state.cleanup} and would forget what was done: set "
         f"its {_CLEANUP} to {_COMPACT}."
     )
 

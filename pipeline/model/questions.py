@@ -72,6 +72,7 @@ class Question(Generic[AnswerT_co]):
         answer_schema: The JSON schema sent with the request; property order is answer order.
         max_output_tokens: Enough for the longest answer that makes sense.
         personal: Values of the event's fields that are masked wherever they stand in `parts`.
+        tenant: Whose event it is: tenants share the rate limits fairly.
     """
 
     stage: str
@@ -81,6 +82,7 @@ class Question(Generic[AnswerT_co]):
     answer_schema: Mapping[str, JsonValue]
     max_output_tokens: int
     personal: tuple[Text, ...] = field(default=(), repr=False)
+    tenant: str = ""
 
     @property
     def digest(self) -> str:

@@ -241,7 +241,7 @@ BLOCKED = Metric(
 )  # fmt: skip
 SPENT = Metric(
     "pipeline_spent_usd", "gauge", ("stage", "window"), "US dollars",
-    "Spent in the running hour or day, as the budgets count it.",
+    "Spent by all processes in the running hour or day, as the budgets count it.",
     values={"window": WINDOWS},
 )  # fmt: skip
 BUDGET = Metric(

@@ -13,7 +13,12 @@ from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterBreaker
 from pipeline.stream.handlers import ConcurrencyLimiter
 from pipeline.stream.intake import Intake, IntakeGate, Poller, Throttle
 from pipeline.stream.monitor import Monitor, StreamStatus
-from pipeline.stream.partition_worker import COMMIT_COUNT, CommitPacer, WorkerContext
+from pipeline.stream.partition_worker import (
+    COMMIT_COUNT,
+    COMMITS_PER_SECOND,
+    CommitPacer,
+    WorkerContext,
+)
 from pipeline.stream.protocols import Brokers
 from pipeline.stream.records import Handler, Rescue
 
@@ -107,7 +112,10 @@ class Engine:
             slots=ConcurrencyLimiter(
                 settings.max_in_flight, None if self.gate is None else self.gate.at_once
             ),
-            pacer=CommitPacer(),
+            # With tenants not all that is done has waited: some overtake a crowd.
+            pacer=CommitPacer()
+            if settings.tenant_from is None
+            else CommitPacer(in_backlog=COMMITS_PER_SECOND),
             observer=self.observer,
             rescue=self.rescue,
             completed=intake.completed,

@@ -34,7 +34,7 @@ from pipeline.stream.protocols import (
     Unpublishable,
 )
 from pipeline.stream.records import Handler, Outcome, Received, Rescue
-from pipeline.stream.workload import Held, Result, Workload
+from pipeline.stream.workload import Held, Result, Workload, tenant_reader
 
 _log = logging.getLogger(__name__)
 COMMIT_COUNT = 500
@@ -475,6 +475,7 @@ class PartitionWorker:
             ordering=context.ordering,
             limit=context.settings.max_unfinished,
             cluster=context.reader.cluster,
+            tenant_of=tenant_reader(context.settings.tenant_from),
         )
 
     def _note_problem(self, error: PipelineError) -> None:

@@ -55,6 +55,78 @@ class Load:
     held_bytes: int = 0
 
 
+CROWD = 16
+"""Records of one tenant in a partition that count as active while they wait: with more than these
+it holds up only itself, and what comes behind them is let in all the same."""
+_TENANTS_KEPT = 1000
+TenantOf = Callable[[Received], str]
+
+
+def tenant_reader(source: str | None) -> TenantOf | None:
+    """Whose a record is, by the setting `stream.tenant_from`; empty where it does not say."""
+    if source is None:
+        return None
+    kind, _, name = source.partition(":")
+
+    def by_header(record: Received) -> str:
+        values = (value for key, value in record.headers if key == name)
+        return (next(values, None) or b"").decode(errors="replace")
+
+    def by_key(record: Received) -> str:
+        before, found, _ = (record.key or b"").decode(errors="replace").partition(name)
+        return before if found else ""
+
+    return by_header if kind == "header" else by_key
+
+
+class Ready:
+    """What may run next: the tenants take turns, and of each the oldest goes first.
+
+    Start-time fair queueing, each record counting as much: the time of a tenant moves on with each
+    of its records, and the one furthest behind goes next. Without tenants it is one queue.
+    """
+
+    def __init__(self, tenant_of: TenantOf | None = None) -> None:
+        self._tenant_of = tenant_of
+        self._queues: dict[str, deque[tuple[bytes | None, Held]]] = {}
+        self._times: dict[str, int] = {}
+        self._now = 0
+        self._size = 0
+        self.crowded = 0
+        """How many are beyond the first `CROWD` of their tenant."""
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, lane: bytes | None, held: Held) -> None:
+        tenant = "" if self._tenant_of is None else self._tenant_of(held.record)
+        queue = self._queues.get(tenant)
+        if queue is None:
+            queue = self._queues[tenant] = deque()
+            # One that was idle starts at the present.
+            self._times[tenant] = max(self._times.get(tenant, 0), self._now)
+        queue.append((lane, held))
+        self._size += 1
+        self.crowded += self._tenant_of is not None and len(queue) > CROWD
+
+    def popleft(self) -> tuple[bytes | None, Held]:
+        """Take what is next; `IndexError` where there is nothing."""
+        if not self._queues:
+            raise IndexError("nothing is ready")
+        tenant = min(self._queues, key=self._times.__getitem__)
+        queue = self._queues[tenant]
+        self._now = self._times[tenant]
+        self._times[tenant] += 1
+        self._size -= 1
+        self.crowded -= self._tenant_of is not None and len(queue) > CROWD
+        first = queue.popleft()
+        if not queue:
+            del self._queues[tenant]
+            if len(self._times) > _TENANTS_KEPT:
+                self._times = {each: self._times[each] for each in self._queues}
+        return first
+
+
 class Workload:
     """Ledger, order and results of one partition from a commit point on, kept in step.
 
@@ -64,7 +136,7 @@ class Workload:
 
     Attributes:
         held: Records that are taken and not committed, by offset, the oldest first.
-        ready: Those that may run next, the oldest first: one of a lane that has none running.
+        ready: Those that may run next: one of a lane that has none running.
         results: What is done and waits for a commit.
         committed_base: None where nothing was ever committed.
     """
@@ -77,10 +149,11 @@ class Workload:
         ordering: Ordering,
         limit: int,
         cluster: str = "",
+        tenant_of: TenantOf | None = None,
     ) -> None:
         self.ledger = OffsetLedger(start, limit=limit)
         self.held: dict[int, Held] = {}
-        self.ready: deque[tuple[bytes | None, Held]] = deque()
+        self.ready = Ready(tenant_of)
         self.running = 0
         self.results: list[Result] = []
         self.committed_base = None if is_new else start.base
@@ -95,7 +168,7 @@ class Workload:
         return Load(
             held=len(self.held),
             unfinished=self.ledger.taken,
-            active=len(self.ready) + self.running,
+            active=len(self.ready) - self.ready.crowded + self.running,
             held_bytes=self._held_bytes,
         )
 
@@ -131,11 +204,11 @@ class Workload:
             return held
         if lane is not None:
             self._lanes[lane] = deque()
-        self.ready.append((lane, held))
+        self.ready.append(lane, held)
         return held
 
     def start(self) -> tuple[bytes | None, Held]:
-        """Start what has been ready the longest: its lane, for `finish`, and the record."""
+        """Start what is next: its lane, for `finish`, and the record."""
         started = self.ready.popleft()
         self.running += 1
         return started
@@ -148,7 +221,7 @@ class Workload:
         if lane is None:
             return
         if waiting := self._lanes[lane]:
-            self.ready.append((lane, waiting.popleft()))
+            self.ready.append(lane, waiting.popleft())
         else:
             del self._lanes[lane]
 

@@ -2,10 +2,14 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
+from pipeline.cascade.spending import SharedBudget
+from pipeline.claude.budget import Budget
 from pipeline.claude.client import Client
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.responses import HttpReply
@@ -13,6 +17,8 @@ from pipeline.config import Settings
 from pipeline.model.observer import Observer
 from pipeline.model.questions import Response
 from pipeline.model.records import Tier, Usage
+from pipeline.runtime.process import background_task
+from pipeline.stream.records import Received
 from pipeline.testing.fakes import message
 from tests.claude.questions import Labelled, about
 from tests.claude.server import body_of, shape
@@ -54,6 +60,35 @@ class Watcher(Observer):
 
     def blocked(self, model: str, *, because: str | None) -> None:
         self.blocks.append(because)
+
+
+class ClaimsLog:
+    """What a topic of claims is to gateways: read at once by all that are open."""
+
+    def __init__(self) -> None:
+        self.records: list[Received] = []
+        self._readers: list[SharedBudget] = []
+
+    @asynccontextmanager
+    async def __call__(self, budget: Budget, failed: Callable[[], object]) -> AsyncIterator[None]:
+        """Share a budget, as `pipeline.cascade.spending.share_budget`."""
+        shared = SharedBudget(budget, self._write, lambda: START)
+        for record in self.records:
+            shared.read(record)
+        self._readers.append(shared)
+        try:
+            await shared.begin(within=1)
+            async with background_task(shared.run(), ended=failed):
+                yield
+            await shared.end()
+        finally:
+            self._readers.remove(shared)
+
+    async def _write(self, key: bytes, value: bytes | None) -> None:
+        record = Received("budget", 0, len(self.records), key, value, (), START, START)
+        self.records.append(record)
+        for reader in self._readers:
+            reader.read(record)
 
 
 def recorded(name: str, **headers: str) -> HttpReply:

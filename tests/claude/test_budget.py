@@ -1,14 +1,8 @@
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
-import pytest
-
-from pipeline.claude.billing import BUDGET_SCHEMA, Budget, Caps
-from pipeline.model.errors import UsageError
-from pipeline.runtime.database import Database
+from pipeline.claude.budget import Budget, Caps
 
 NOON = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 
@@ -64,86 +58,57 @@ def test_without_caps_nothing_is_ever_used_up() -> None:
     assert spent.used_up("tickets") is None
 
 
-def database(path: Path) -> Database:
-    return Database(path / "spend.sqlite3", BUDGET_SCHEMA, setting="claude.state_dir")
+CALL = Decimal(1)
 
 
-async def kept(file: Database, now: Callable[[], datetime]) -> Budget:
-    counted = budget(now)
-    await counted.keep_in(file)
-    return counted
+def test_calls_under_way_count_as_what_they_may_cost_at_most() -> None:
+    alone = budget(tickets={"hour": Decimal(2)})
+    assert alone.wait("tickets", CALL) == 0
+    alone.reserve("tickets", CALL)
+    assert alone.wait("tickets", CALL) == 0
+    alone.reserve("tickets", CALL)
+    assert alone.wait("tickets", CALL) > 0
+    assert alone.wait("invoices", CALL) == 0
+    assert alone.used_up("tickets") is None, "what is under way may cost less"
+    alone.add("tickets", Decimal("0.1"))
+    alone.release("tickets", CALL)
+    assert alone.wait("tickets", CALL) == 0
 
 
-async def test_what_was_spent_survives_a_restart(tmp_path: Path) -> None:
-    async with database(tmp_path) as file:
-        before = await kept(file, Clock())
-        before.add("tickets", Decimal("10.00000001"))
-        await before.save()
-    async with database(tmp_path) as file:
-        after = await kept(file, Clock())
-        assert after.spent("tickets", "hour") == Decimal("10.00000001")
-        assert after.used_up("invoices") is not None
-        assert after.wait("tickets") == 1800
+def test_a_single_call_may_go_although_it_may_cost_more_than_is_left() -> None:
+    alone = budget(tickets={"hour": Decimal("0.5")})
+    assert alone.wait("tickets", CALL) == 0
+    alone.reserve("tickets", CALL)
+    alone.release("tickets", CALL)
+    alone.add("tickets", Decimal("0.5"))
+    assert alone.wait("tickets", CALL) == 1800
 
 
-async def test_processes_that_share_the_file_share_the_budget(tmp_path: Path) -> None:
-    async with database(tmp_path) as one, database(tmp_path) as other:
-        first, second = await kept(one, Clock()), await kept(other, Clock())
-        first.add("tickets", Decimal(4))
-        second.add("tickets", Decimal(6))
-        await first.save()
-        assert await second.save() == ["tickets"]
-        assert second.used_up("tickets") is not None
-        assert first.used_up("tickets") is None
-        await first.save()
-        assert first.used_up("tickets") is not None
-
-
-async def test_what_is_spent_while_the_file_is_written_is_counted_once(tmp_path: Path) -> None:
-    async with database(tmp_path) as file:
-        counted = await kept(file, Clock())
-        counted.add("tickets", Decimal(1))
-        saving = asyncio.create_task(counted.save())
-        await asyncio.sleep(0)
-        counted.add("tickets", Decimal(2))
-        await saving
-        assert counted.spent("tickets", "hour") == 3
-        await counted.save()
-        assert counted.spent("tickets", "hour") == 3
-        assert counted.spent("tickets", "day") == 3
-
-
-async def test_what_all_stages_spend_together_is_counted_after_a_save_as_well(
-    tmp_path: Path,
-) -> None:
-    async with database(tmp_path) as file:
-        counted = await kept(file, Clock())
-        counted.add("tickets", Decimal(4))
-        await counted.save()
-        counted.add("invoices", Decimal(5))
-        assert counted.used_up("texts") is None
-        await counted.save()
-        assert counted.used_up("texts") is None
-        counted.add("invoices", Decimal(1))
-        assert counted.used_up("texts") is not None
-
-
-async def test_yesterdays_spending_is_not_todays(tmp_path: Path) -> None:
+def test_what_is_under_way_at_the_end_of_an_hour_counts_in_the_next() -> None:
     clock = Clock()
-    async with database(tmp_path) as file:
-        counted = await kept(file, clock)
-        counted.add("tickets", Decimal(30))
-        await counted.save()
-        clock.now += timedelta(days=1)
-        await counted.save()
-        assert counted.spent("tickets", "day") == 0
-        assert counted.used_up("tickets") is None
+    alone = budget(clock, tickets={"hour": Decimal(1)})
+    alone.reserve("tickets", CALL)
+    clock.now += timedelta(hours=1)
+    assert alone.wait("tickets", CALL) > 0
+    alone.release("tickets", CALL)
+    assert alone.wait("tickets", CALL) == 0
 
 
-async def test_a_file_that_cannot_be_written_is_an_error_that_names_the_setting(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"claude\.state_dir"):
-        async with Database(tmp_path / "file" / "x", BUDGET_SCHEMA, setting="claude.state_dir"):
-            pass
+def test_a_clock_that_is_put_back_opens_no_hour_again() -> None:
+    clock = Clock()
+    alone = budget(clock)
+    alone.add("tickets", Decimal(10))
+    clock.now += timedelta(hours=1)
+    assert alone.used_up("tickets") is None
+    clock.now -= timedelta(hours=1)
+    assert alone.used_up("tickets") is not None
+
+
+def test_what_was_spent_yesterday_is_not_spent_today() -> None:
+    clock = Clock()
+    spent = budget(clock)
+    spent.add("tickets", Decimal(30))
+    clock.now += timedelta(days=1)
+    assert spent.spent("tickets", "day") == 0
+    assert spent.stages() == ["tickets"]
+    assert spent.used_up("tickets") is None

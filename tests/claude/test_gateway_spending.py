@@ -1,9 +1,9 @@
 """What the gateway spends, counted for calls without an answer too, and its budgets."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -17,7 +17,9 @@ from pipeline.testing.fakes import FakeClient, message
 from tests.claude.gateways import (
     ANSWER,
     START,
+    ClaimsLog,
     Watcher,
+    ask_all,
     good,
     now,
     opened,
@@ -25,20 +27,17 @@ from tests.claude.gateways import (
 from tests.claude.questions import about
 
 
-def budgeted(path: Path, usd: str) -> Settings:
+def budgeted(usd: str) -> Settings:
     settings = Settings()
     settings.claude.budget_usd_per_hour = Decimal(usd)
-    settings.claude.state_dir = path
     return settings
 
 
-async def test_a_budget_that_is_used_up_stops_intake_and_survives_a_restart(
-    tmp_path: Path,
-) -> None:
-    settings = budgeted(tmp_path, "0.00004")
+async def test_a_budget_that_is_used_up_stops_intake_and_survives_a_restart() -> None:
+    settings, claims = budgeted("0.00004"), ClaimsLog()
     watcher = Watcher()
     async with Gateway(
-        settings, client=FakeClient(good), observer=watcher, now=lambda: START
+        settings, client=FakeClient(good), observer=watcher, now=lambda: START, share=claims
     ) as gateway:
         await gateway.ask(about("a"), Tier.HAIKU)
         assert gateway.paused_reason("tickets", Tier.HAIKU) is None
@@ -48,7 +47,7 @@ async def test_a_budget_that_is_used_up_stops_intake_and_survives_a_restart(
         assert "budget" in reason.lower()
     assert watcher.spending["tickets", "hour"] == Decimal("0.000054")
     client = FakeClient(good)
-    async with Gateway(settings, client=client, now=lambda: START) as gateway:
+    async with Gateway(settings, client=client, now=lambda: START, share=claims) as gateway:
         assert gateway.paused_reason("invoices", Tier.SONNET) is not None
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -56,19 +55,38 @@ async def test_a_budget_that_is_used_up_stops_intake_and_survives_a_restart(
         assert client.sent == []
 
 
+async def test_gateways_that_share_a_budget_spend_no_more_than_it_and_one_call() -> None:
+    settings, claims = budgeted("0.001"), ClaimsLog()
+    paid = Decimal("0.000027")
+    clients = [FakeClient(good, seconds=lambda: 0.001) for _ in range(3)]
+    gateways = [Gateway(settings, client=each, now=lambda: START, share=claims) for each in clients]
+    async with AsyncExitStack() as stack:
+        for gateway in gateways:
+            await stack.enter_async_context(gateway)
+        asking = [
+            asyncio.ensure_future(ask_all(each, 100, f"s{n}")) for n, each in enumerate(gateways)
+        ]
+        await asyncio.sleep(0.5)
+        assert gateways[0].paused_reason("tickets", Tier.HAIKU) is not None
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+    spent = paid * sum(len(client.sent) for client in clients)
+    assert Decimal("0.001") <= spent <= Decimal("0.001") + paid * len(gateways)
+
+
 @pytest.mark.parametrize("span", ["hour", "day"])
 @pytest.mark.parametrize("whose", ["all", "tickets"])
 async def test_each_budget_stops_whom_it_concerns_until_its_window_moves_over_restarts(
-    tmp_path: Path, span: str, whose: str
+    span: str, whose: str
 ) -> None:
-    settings = Settings()
-    settings.claude.state_dir = tmp_path
+    settings, claims = Settings(), ClaimsLog()
     capped = settings.claude if whose == "all" else settings.stages.tickets
     setattr(capped, f"budget_usd_per_{span}", Decimal("0.00002"))
     moment = [START]
 
     def gateway() -> Gateway:
-        return Gateway(settings, client=FakeClient(good), now=lambda: moment[0])
+        return Gateway(settings, client=FakeClient(good), now=lambda: moment[0], share=claims)
 
     async with gateway() as first:
         await first.ask(about("a"), Tier.HAIKU)
@@ -119,9 +137,9 @@ def test_a_connection_that_was_never_made_costs_nothing() -> None:
 
 
 def test_a_budget_holds_although_a_price_is_unknown_and_warns_of_it(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    settings = budgeted(tmp_path, "1")
+    settings = budgeted("1")
     settings.models.haiku = "claude-next"
 
     async def main() -> None:

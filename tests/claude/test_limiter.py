@@ -4,11 +4,12 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from pipeline.claude.billing import Budget
+from pipeline.claude.budget import Budget
 from pipeline.claude.failures import Attempts, Blocked, Peers, Retry
 from pipeline.claude.limiter import BREAKER_FAILURES, Limiter, Permit, block_breaker
 from pipeline.claude.rate_limits import Cost
@@ -20,8 +21,8 @@ from tests.claude.gateways import now
 SMALL, LARGE = Cost(10, 10), Cost(10, 5_000)
 
 
-def limiter_of(concurrency: int = 8) -> Limiter:
-    budget = Budget({"hour": None, "day": None}, {}, now=lambda: datetime.now(UTC))
+def limiter_of(concurrency: int = 8, *, budget: Budget | None = None) -> Limiter:
+    budget = budget or Budget({"hour": None, "day": None}, {}, now=lambda: datetime.now(UTC))
     return Limiter(
         "claude-haiku-5-5",
         concurrency,
@@ -138,6 +139,43 @@ def test_a_probe_that_overtakes_repetitions_waits_for_the_tokens_that_it_needs_i
         assert now() - begin == pytest.approx(15, abs=1.1)
         assert not again.done()
         again.cancel()
+
+    run_in_virtual_time(main())
+
+
+def test_a_probe_is_a_question_that_has_not_failed_of_whatever_tenant() -> None:
+    async def main() -> None:
+        limiter = limiter_of()
+        refused = Blocked("not found", "model")
+        limiter.blocked(await a_permit(limiter), refused, attempts(failed=1))
+        repetition = limiter.acquire("tickets", SMALL, attempts(failed=1), tenant="a")
+        again = asyncio.create_task(repetition)
+        await asyncio.sleep(0)
+        new = asyncio.create_task(limiter.acquire("tickets", SMALL, attempts(), tenant="b"))
+        await asyncio.wait([again, new], return_when=asyncio.FIRST_COMPLETED)
+        assert new.done()
+        assert not again.done()
+        limiter.answered(await new, SMALL, NO_NEWS)
+        limiter.release(await again)
+
+    run_in_virtual_time(main())
+
+
+def test_what_is_reserved_for_a_call_is_released_once() -> None:
+    async def main() -> None:
+        budget = Budget({"hour": Decimal(1), "day": None}, {}, now=lambda: datetime.now(UTC))
+        limiter, reserved = limiter_of(1, budget=budget), budget._reserved
+        permit = await limiter.acquire("tickets", SMALL, attempts(), Decimal("0.4"))
+        waiting = asyncio.create_task(limiter.acquire("tickets", SMALL, attempts(), Decimal("0.3")))
+        await asyncio.sleep(0)
+        assert reserved["tickets"] == Decimal("0.4")
+        limiter.answered(permit, SMALL, NO_NEWS)
+        limiter.release(permit)
+        assert reserved["tickets"] == Decimal("0.3")
+        # It was granted, and is given up before it went.
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert reserved["tickets"] == 0
 
     run_in_virtual_time(main())
 

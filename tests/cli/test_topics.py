@@ -21,6 +21,7 @@ def test_missing_topics_are_made_once(run: Run, prefix: str) -> None:
             "dead-letters",
             "dead-letters.replayed",
             "backfills",
+            "budget",
             "audit",
         )
     }

@@ -47,8 +47,9 @@ def test_what_was_a_table_is_refused_by_each_of_its_names(monkeypatch: pytest.Mo
     monkeypatch.setenv("PIPELINE_CLAUDE__BUDGET_PATH", "/data/spend.sqlite3")
     with pytest.raises(UsageError) as refused:
         load_settings()
-    assert "claude.budget_path is not a setting any more: set claude.state_dir" in str(
-        refused.value
+    assert (
+        "claude.budget_path is not a setting any more: what was spent is in the topic budget"
+        in str(refused.value)
     )
     assert (
         "stages.tickets.sonnet_thresholds is not a setting any more: "

@@ -38,6 +38,19 @@ def test_missing_topics_are_named_with_what_to_do() -> None:
     reported(found, FAILED, "review, tickets.raw", "pipeline topics create")
 
 
+def test_a_budget_needs_its_topic() -> None:
+    seen = cluster(missing=["budget"])
+    reported(of_topics(site(), seen), WARNING, "budget does not exist", "pipeline topics create")
+    limited = site(claude={"budget_usd_per_day": 5})
+    reported(of_topics(limited, seen), FAILED, "budget does not exist", "pipeline topics create")
+
+
+def test_a_process_with_a_budget_reads_and_writes_its_topic() -> None:
+    assert not operations_needed(site().settings)["budget"]
+    limited = site(stages={"tickets": {"budget_usd_per_hour": 1}})
+    assert operations_needed(limited.settings)["budget"] == {"Read", "Write"}
+
+
 def test_topics_with_other_partition_counts_are_reported() -> None:
     found = of_topics(site(), cluster(topic("tickets.raw", partitions=9)))
     reported(found, WARNING, "tickets.raw", "9 partitions", "topics.partitions is 6")

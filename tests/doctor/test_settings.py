@@ -256,8 +256,8 @@ def test_a_limit_on_open_files_that_is_too_low_is_reported() -> None:
 
 def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("")
-    one = site(claude={"budget_usd_per_day": 5, "state_dir": tmp_path / "a-file"})
-    reported(check_paths(one), FAILED, "spend.sqlite3", "claude.state_dir")
+    one = site(claude={"answer_cache": "disk", "state_dir": tmp_path / "a-file"})
+    reported(check_paths(one), FAILED, "answers.sqlite3", "claude.state_dir")
     (tmp_path / "answers.sqlite3").mkdir()
     one = site(claude={"answer_cache": "disk", "state_dir": tmp_path})
     reported(check_paths(one), FAILED, "answers.sqlite3", "claude.state_dir")
@@ -265,16 +265,13 @@ def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="/proc takes no files")
 def test_a_file_system_that_takes_no_files_is_reported() -> None:
-    one = site(
-        claude={"state_dir": "/proc/none"},
-        stages={"tickets": {"budget_usd_per_hour": 1}},
-    )
+    one = site(claude={"state_dir": "/proc/none", "answer_cache": "disk"})
     reported(check_paths(one), FAILED, "/proc")
 
 
 def test_files_that_are_not_wanted_or_can_be_made_are_fine(tmp_path: Path) -> None:
     fine(check_paths(site(claude={"state_dir": "/proc/none"})))
-    fine(check_paths(site(claude={"budget_usd_per_day": 5, "state_dir": tmp_path / "not-yet"})))
+    fine(check_paths(site(claude={"answer_cache": "disk", "state_dir": tmp_path / "not-yet"})))
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - nothing is left behind
 
 

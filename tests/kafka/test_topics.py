@@ -42,6 +42,7 @@ def test_the_topics_of_stages_are_those_of_the_contract() -> None:
         "dead-letters",
         "dead-letters.replayed",
         "backfills",
+        "budget",
         "audit",
     }
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.stream import ledger
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
-from pipeline.stream.workload import Held, Load, Workload
+from pipeline.stream.workload import CROWD, Held, Load, Workload, tenant_reader
 
 NOW = datetime.now(UTC)
 
@@ -145,3 +145,72 @@ def test_what_was_committed_is_what_was_done(steps: list[str]) -> None:
     again = workload(committed)
     left = [o for o in range(taken) if o >= committed.base and again.take(record(o), 0.0)]
     assert sorted([*published, *left]) == list(range(taken))
+
+
+def by_tenant() -> Workload:
+    tenant_of = tenant_reader("key_prefix:/")
+    return Workload(
+        CommitPoint(0, 0), is_new=False, ordering="key", limit=1000, tenant_of=tenant_of
+    )
+
+
+def test_a_flood_of_one_tenant_does_not_hold_up_the_others() -> None:
+    made = by_tenant()
+    for offset in range(500):
+        made.take(record(offset, b"loud/%d" % offset), 0.0)
+    for _ in range(100):
+        made.start()
+    for offset, tenant in enumerate((b"a", b"b", b"c"), start=500):
+        made.take(record(offset, tenant + b"/1"), 0.0)
+    started = [made.start()[0] for _ in range(3)]
+    assert started == [b"a/1", b"b/1", b"c/1"]
+    assert made.start()[0] == b"loud/100"
+
+
+def test_a_crowd_of_one_tenant_does_not_count_as_active_so_that_others_are_let_in() -> None:
+    made = by_tenant()
+    for offset in range(500):
+        made.take(record(offset, b"loud/%d" % offset), 0.0)
+    assert made.load.active == CROWD
+    assert made.load.unfinished == 500
+    made.take(record(500, b"a/1"), 0.0)
+    assert made.load.active == CROWD + 1
+    while made.ready:
+        made.start()
+    assert made.load.active == 501
+
+
+def test_without_tenants_all_count_and_the_oldest_goes_first() -> None:
+    made = workload()
+    for offset in range(100):
+        made.take(record(offset, b"loud/%d" % offset), 0.0)
+    assert made.load.active == 100
+    assert [made.start()[1].record.offset for _ in range(100)] == list(range(100))
+
+
+def test_a_tenant_is_named_by_a_header_or_by_the_beginning_of_the_key() -> None:
+    by_header, by_key = tenant_reader("header:tenant"), tenant_reader("key_prefix:/")
+    assert by_header is not None
+    assert by_key is not None
+    plain = record(0, b"acme/eu/7")
+    named = Received("in", 0, 0, b"k", b"x", (("tenant", b"acme"),), NOW, NOW)
+    assert (by_header(named), by_header(plain)) == ("acme", "")
+    assert (by_key(plain), by_key(named), by_key(record(0))) == ("acme", "", "")
+    assert tenant_reader(None) is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.booleans()), max_size=60))
+def test_tenants_change_nothing_about_the_order_of_a_key(
+    steps: list[tuple[str, int, bool]],
+) -> None:
+    made, running, seen = by_tenant(), list[Ticket](), dict[bytes | None, list[int]]()
+    for offset, (tenant, key, finishes) in enumerate(steps):
+        made.take(record(offset, f"{tenant}/{key}".encode()), 0.0)
+        while made.ready:
+            running.append(made.start())
+            lane, held = running[-1]
+            assert [each[0] for each in running].count(lane) == 1, "one at a time"
+            seen.setdefault(lane, []).append(held.record.offset)
+        if finishes:
+            finish(made, running.pop(0), outcome())
+    assert all(offsets == sorted(offsets) for offsets in seen.values())
