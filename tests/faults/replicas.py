@@ -19,7 +19,7 @@ _ROOT = Path(__file__).parents[2]
 _WATCH = 0.5
 _LINES_OF_AN_END = 4
 _ANSWER_WITHIN = 2.0
-_REBALANCES = re.compile(r'^pipeline_rebalance_seconds_count{stage="(\w+)"} [1-9]', re.MULTILINE)
+_ASSIGNED = re.compile(r'^pipeline_assigned_partitions{stage="(\w+)"} [1-9]', re.MULTILINE)
 STOP_WITHIN = 45.0
 """Seconds that a replica has between SIGTERM and its end: drain, last commit, goodbye."""
 
@@ -91,7 +91,7 @@ class Replica:
         self._is_wanted = True
 
     async def joined(self, within: float) -> bool:
-        """Wait until it is a member of all its groups.
+        """Wait until it has partitions of all its groups, which others may have to release first.
 
         Returns:
             Whether that came about in time.
@@ -186,4 +186,4 @@ def _rebalanced(url: str) -> set[str]:
             page = response.read().decode()
     except OSError:
         return set()
-    return set(_REBALANCES.findall(page))
+    return set(_ASSIGNED.findall(page))
