@@ -169,6 +169,8 @@ async def test_the_pipeline_runs_exactly_once_with_what_is_listed(account: Accou
 async def findings_of_doctor(account: Account, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     for name, value in account.variables.items():
         monkeypatch.setenv(name, value)
+    # The topic of the budget is needed where there is one.
+    monkeypatch.setenv("PIPELINE_CLAUDE__BUDGET_USD_PER_DAY", "100")
     checks = [check for check in CHECKS if check.name in REPORTED_BY]
     return await examine(lambda _: None, environment={}, checks=checks)
 
