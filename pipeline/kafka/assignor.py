@@ -31,8 +31,8 @@ class Assignor:
 
     Args:
         listener: Knows what this member serves.
-        generation: Of the group, by which this member knows it; below 0 while it is none of its
-            members. It only grows, so of two claims on a partition it says which is the later.
+        generation: Of the group, by which this member knows it; below 0 while it is not a
+            member. It only grows, so of two claims on a partition it says which is the later.
         asks: A digest of what this member asks the models.
 
     Attributes:

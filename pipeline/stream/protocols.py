@@ -212,7 +212,7 @@ class OffsetReader(Protocol):
 
     @property
     def cluster(self) -> str:
-        """What tells the cluster from others, once started; empty where it does not say."""
+        """The cluster's own id, once started; empty where brokers do not say it."""
         ...
 
     async def start(self) -> None: ...
