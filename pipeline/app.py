@@ -101,7 +101,7 @@ class App:
         observed = instruments(self._settings, self._served, delivery=delivery.mode)
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
         models = self._settings.models
-        metrics.begin_well(self._served, (models.haiku, models.sonnet), self.asked())
+        metrics.begin_well(self._served, (models.haiku.name, models.sonnet.name), self.asked())
         async with AsyncExitStack() as stack:
             stack.enter_context(decoders_of_this_process.limited(self._settings.files))
             tracer = await stack.enter_async_context(open_tracer(self._settings.tracing))
@@ -157,11 +157,13 @@ class App:
     def asked(self) -> Sequence[Asked]:
         """Which model is asked here about the events of which stage."""
         models, own = self._settings.models, [name for name in self._served if name != ESCALATIONS]
-        found = [Asked(name, Tier.HAIKU, models.haiku) for name in own]
+        found = [Asked(name, Tier.HAIKU, models.haiku.name) for name in own]
         if ESCALATIONS in self._served:
             stages = dict.fromkeys([*self._settings.enabled, *own])
             found += [
-                Asked(name, Tier.SONNET, models.sonnet) for name in stages if name != ESCALATIONS
+                Asked(name, Tier.SONNET, models.sonnet.name)
+                for name in stages
+                if name != ESCALATIONS
             ]
         return found
 

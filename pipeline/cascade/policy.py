@@ -245,7 +245,8 @@ def whether_it_pays(ratio: Decimal | None, spares: float) -> Verdict:
 def opinions(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Mapping[str, Verdict]:
     """Whether a second opinion pays, by stage that is set to have it."""
     models = settings.models
-    ratio = price_ratio(PriceTable(settings.claude.prices), models.haiku, models.sonnet)
+    prices = PriceTable(settings.claude.prices)
+    ratio = price_ratio(prices, models.haiku.model, models.sonnet.model)
     return {
         name: whether_it_pays(ratio, spares)
         if isinstance(stages[name], Rewording)

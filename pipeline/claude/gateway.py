@@ -94,7 +94,7 @@ class Gateway:
         self._observer = observer or Observer()
         self._share = share
         self._failed = failed
-        self._models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
+        self._models = {tier: settings.models.of(tier).model for tier in Tier}
         self._masking = settings.privacy.masking()
         self._prices = PriceTable(claude.prices)
         self._prompts = Prompts(claude, clock=clock)

@@ -240,7 +240,7 @@ def of_published(settings: Settings) -> CostReport:
 
 def _priced(settings: Settings) -> tuple[PriceTable, Models]:
     models = settings.models
-    return PriceTable(settings.claude.prices), Models(models.haiku, models.sonnet)
+    return PriceTable(settings.claude.prices), Models(models.haiku.model, models.sonnet.model)
 
 
 def _dollars(amount: Decimal | None) -> str:

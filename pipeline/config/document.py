@@ -25,7 +25,13 @@ from pipeline.config.stages import (
     StageSettings,
     StagesSettings,
 )
-from pipeline.config.tables import StagePrivacySettings, TokenPrices
+from pipeline.config.tables import (
+    EndpointSettings,
+    ModelSettings,
+    StagePrivacySettings,
+    TierSettings,
+    TokenPrices,
+)
 
 _ABOUT = """# Settings
 
@@ -63,6 +69,10 @@ def _sections() -> Iterator[str]:
     for name, table in _tables(Settings).items():
         if table is StagesSettings:
             yield from _of_stages()
+        elif table is ModelSettings:
+            names = (*EndpointSettings.model_fields, *TierSettings.__annotations__)
+            tiers = ", ".join(table.model_fields)
+            yield _section(f"`[{name}.<tier>]`: {tiers}", f"{name}.<tier>", TierSettings, names)
         else:
             yield from _of_table(name, table, table.model_fields)
     for heading, part in _PARTS.items():
@@ -122,7 +132,7 @@ def _row(name: str, path: str | None, table: type[BaseModel], schema: Mapping[st
 def _default(table: type[BaseModel], name: str, schema: Mapping[str, Any]) -> str:
     field = table.model_fields[name]
     if field.is_required():
-        return "needed"
+        return str(schema.get("without", "needed"))
     match field.get_default(call_default_factory=True):
         case None:
             shown = "unset"
@@ -145,6 +155,8 @@ def _values(schema: Mapping[str, Any]) -> str:
         # The others are `null`, which is unset, and the text that a decimal number may be, too.
         return _values({**schema, "anyOf": None, **kinds[0]})
     match schema:
+        case {"$ref": _}:
+            shown = "table"
         case {"enum": allowed}:
             shown = ", ".join(f"`{value}`" for value in allowed)
         case {"type": "integer" | "number" as kind}:

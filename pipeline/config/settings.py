@@ -9,7 +9,7 @@ one.
 import importlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from tomllib import TOMLDecodeError
@@ -19,6 +19,8 @@ from pydantic import BaseModel, Field, ValidationError, create_model, model_vali
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -89,6 +91,54 @@ INSTEAD = {
 new ones, since it would have to be explained for ever which of two names wins."""
 
 
+_ID_ALONE = re.compile(r"pipeline_models__[a-z]+(?:__fallback)?")
+
+
+class _Variables(EnvSettingsSource):
+    """Variables, with a model's id in place of its table as the table's `model`."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = super()._load_env_vars()
+        ids = {
+            name: value
+            for name, value in found.items()
+            if value and not value.startswith("{") and _ID_ALONE.fullmatch(name)
+        }
+        tables = {f"{name}__model": value for name, value in ids.items()}
+        return {**tables, **{name: found[name] for name in found.keys() - ids.keys()}}
+
+
+class _Toml(TomlConfigSettingsSource):
+    """The file, with a model's id in place of its table as the table's `model`."""
+
+    def __call__(self) -> dict[str, Any]:
+        return _with_tables(super().__call__())
+
+
+class _Given(InitSettingsSource):
+    """What code gives, with the same."""
+
+    def __call__(self) -> dict[str, Any]:
+        return _with_tables(super().__call__())
+
+
+def _with_tables(given: dict[str, Any]) -> dict[str, Any]:
+    """So that what sets the model and what sets the rest of its table can come from two sources."""
+    models = given.get("models")
+    if not isinstance(models, dict):
+        return given
+    return {**given, "models": {name: _table(tier) for name, tier in models.items()}}
+
+
+def _table(endpoint: object) -> object:
+    match endpoint:
+        case str():
+            return {"model": endpoint}
+        case {"fallback": str() as model}:
+            return {**endpoint, "fallback": {"model": model}}
+    return endpoint
+
+
 class _Read(BaseSettings):
     """Where settings are read from."""
 
@@ -101,11 +151,12 @@ class _Read(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is given
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is given
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        given = init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
+        return _Given(settings_cls, given), _Variables(settings_cls), _Toml(settings_cls)
 
 
 class Settings(_Read):

@@ -194,26 +194,27 @@ def check_models(site: Site, today: Callable[[], date] = date.today) -> Iterator
     Sonnet swapped.
     """
     models, found = site.settings.models, list[Finding]()
-    for tier, model in (("haiku", models.haiku), ("sonnet", models.sonnet)):
+    haiku, sonnet = models.haiku.model, models.sonnet.model
+    for tier, model in (("haiku", haiku), ("sonnet", sonnet)):
         found += _of_model(tier, base_id(model), today())
-    if base_id(models.haiku) == base_id(models.sonnet):
+    if base_id(haiku) == base_id(sonnet):
         found.append(
             warning(
-                f"models.haiku and models.sonnet are the same, {models.haiku}.",
+                f"models.haiku and models.sonnet are the same, {haiku}.",
                 why="What is escalated is asked of the same model again, and paid twice.",
                 advice="Set models.sonnet to a stronger one.",
             )
         )
-    elif "sonnet" in models.haiku and "haiku" in models.sonnet:
+    elif "sonnet" in haiku and "haiku" in sonnet:
         found.append(
             failed(
-                f"models.haiku is {models.haiku} and models.sonnet is {models.sonnet}: swapped.",
+                f"models.haiku is {haiku} and models.sonnet is {sonnet}: swapped.",
                 why="Every event would be asked of the expensive model, and the hard ones then of "
                 "the weaker.",
                 advice="Swap the two settings.",
             )
         )
-    yield from found or [ok(f"{models.haiku} answers, {models.sonnet} takes what is ambiguous.")]
+    yield from found or [ok(f"{haiku} answers, {sonnet} takes what is ambiguous.")]
 
 
 def _of_model(tier: str, model: str, today: date) -> Iterator[Finding]:
@@ -242,7 +243,7 @@ def _of_model(tier: str, model: str, today: date) -> Iterator[Finding]:
 def check_prices(site: Site) -> Iterator[Finding]:
     """Finds a model whose price is not known."""
     prices, models = PriceTable(site.settings.claude.prices), site.settings.models
-    for model in dict.fromkeys((models.haiku, models.sonnet)):
+    for model in dict.fromkeys((models.haiku.model, models.sonnet.model)):
         if prices.price(model) is None:
             yield warning(
                 f"The price of {model} is not known.",

@@ -156,10 +156,10 @@ async def evaluate(
         masked = str(settings.privacy.masking().rules(wanted.stage))
         manners = {
             Tier.HAIKU: Manner(
-                wanted.place, models.haiku, claude.haiku_effort, own.events_per_request, masked
+                wanted.place, models.haiku.name, claude.haiku_effort, own.events_per_request, masked
             ),
             # What Haiku left open is asked of Sonnet by itself.
-            Tier.SONNET: Manner(wanted.place, models.sonnet, claude.sonnet_effort, 1, masked),
+            Tier.SONNET: Manner(wanted.place, models.sonnet.name, claude.sonnet_effort, 1, masked),
         }
         async with AsyncExitStack() as stack:
             stack.enter_context(decoders_of_this_process.limited(settings.files))
@@ -370,6 +370,9 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
                 update={"thresholds": table.model_copy(update={"stages": stages})}
             )
             continue
+        if path[0] == "models" and len(path) == 2 and isinstance(value, str):  # noqa: PLR2004
+            # At the provider that is set, with all that belongs to it.
+            path.append("model")
         if path[0] not in _ROOTS:
             path = ["stages", stage, *path]
         changed = _with(changed, path, value, name)

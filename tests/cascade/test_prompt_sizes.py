@@ -31,7 +31,7 @@ def test_every_stage_as_it_comes_is_long_enough_for_both_models() -> None:
 
 def test_what_is_too_short_depends_on_the_model() -> None:
     settings = Settings()
-    settings.models.haiku = "claude-haiku-4-5"
+    settings.models.haiku.model = "claude-haiku-4-5"
     seen = found(settings)
     assert seen["tickets", "claude-haiku-4-5"].is_too_short
     assert seen["tickets", "claude-haiku-4-5"].fewest == TRAITS["claude-haiku-4-5"].cacheable_tokens

@@ -140,7 +140,7 @@ def test_a_budget_holds_although_a_price_is_unknown_and_warns_of_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     settings = budgeted("1")
-    settings.models.haiku = "claude-next"
+    settings.models.haiku.model = "claude-next"
 
     async def main() -> None:
         client, watcher = FakeClient(lambda _: message(ANSWER, model="claude-next")), Watcher()
