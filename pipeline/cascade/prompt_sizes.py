@@ -61,10 +61,10 @@ def prefixes(
     masking = settings.privacy.masking()
     for stage, tier in product(stages, tiers):
         if (question := _specimen(stage)) is not None:
-            model = settings.models.of(tier).model
-            template = prompts.of(masking.explained(question), tier, model).template
+            endpoint = settings.models.of(tier)
+            template = prompts.of(masking.explained(question), tier, endpoint).template
             tokens = int(template.marked_bytes * TOKENS_PER_BYTE)
-            yield Prefix(stage.name, model, tokens, template.traits.cacheable_tokens)
+            yield Prefix(stage.name, endpoint.model, tokens, template.traits.cacheable_tokens)
 
 
 def log_prefixes(found: Iterable[Prefix]) -> None:

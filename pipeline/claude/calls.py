@@ -19,6 +19,7 @@ from pipeline.claude.client import Client
 from pipeline.claude.failures import Attempts, Backoff, Blocked, Bounds, Failure, Reject, Retry
 from pipeline.claude.limiter import Limiter, Permit
 from pipeline.claude.prompts import Prompt, content_weight
+from pipeline.claude.providers import PROVIDERS, ProviderTraits, credentials_of
 from pipeline.claude.rate_limits import NO_TOKENS, Cost
 from pipeline.claude.redaction import unechoed
 from pipeline.claude.request_body import content_of
@@ -30,6 +31,7 @@ from pipeline.claude.responses import (
     UnusableAnswer,
     read_message,
 )
+from pipeline.config import EndpointSettings
 from pipeline.model import errors
 from pipeline.model.observer import CallEnd, Observer
 from pipeline.model.questions import Question, Response, Text
@@ -55,6 +57,19 @@ _ENDS: Mapping[type[errors.AnswerError], CallEnd] = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Endpoint:
+    """One place where a model is asked: what is in front of it, and how it is reached."""
+
+    settings: EndpointSettings
+    limiter: Limiter
+    client: Client
+
+    @property
+    def provider(self) -> ProviderTraits:
+        return PROVIDERS[self.settings.provider]
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
     """A request to be made; `bounds` where others than the settings' hold for its failures."""
@@ -62,11 +77,15 @@ class ModelRequest:
     question: Question[Any]
     tier: Tier
     prompt: Prompt
-    limiter: Limiter
+    endpoint: Endpoint
     body: bytes
     weight: int
     max_output_tokens: int
     bounds: Bounds | None = None
+
+    @property
+    def limiter(self) -> Limiter:
+        return self.endpoint.limiter
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +114,6 @@ class _Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    client: Client
     prices: PriceTable
     budget: Budget
     backoff: Backoff
@@ -112,6 +130,7 @@ class Caller:
             AnswerError: The answer is no use.
         """
         limiter, peers = request.limiter, request.prompt.peers
+        self._check_size(request)
         attempts = Attempts(peers, peers.answered, peers.failed)
         in_flight = in_flight or InFlightCall(waiters=1)
         limiter.questions += 1
@@ -158,6 +177,18 @@ class Caller:
         if isinstance(verdict, UnusableAnswer):
             raise verdict.error(verdict.detail, usage=usage, model=verdict.model, seconds=0.0)
         return Response(verdict.answer, verdict.model, usage, 0.0, verdict.signals)
+
+    @staticmethod
+    def _check_size(request: ModelRequest) -> None:
+        size, most = len(request.body), request.endpoint.provider.largest_request
+        if size > most:
+            raise errors.Rejected(
+                f"The request has {size:,} bytes; {request.endpoint.settings.provider} takes "
+                f"{most:,}: send smaller files, or in parts.",
+                usage=Usage(),
+                model=request.limiter.model,
+                seconds=0.0,
+            )
 
     async def _attempt(
         self, request: ModelRequest, in_flight: InFlightCall, attempts: Attempts
@@ -253,7 +284,7 @@ class Caller:
         started = self.clock()
         in_flight.sending = True
         try:
-            reply = await self.client.send(request.body, seconds=seconds)
+            reply = await request.endpoint.client.send(request.body, seconds=seconds)
             verdict = _read(request, reply, seconds)
         except BaseException:
             self._maybe_billed(request, permit.cost)
@@ -350,7 +381,9 @@ def _read(
     document = reply.document() if isinstance(reply, HttpReply) and reply.status == _OK else {}
     if document.get("type") == "message":
         return read_message(document, request.question.answer_model, request.prompt.enums)
-    verdict = failures.failure_of(reply, seconds=seconds)
+    verdict = failures.failure_of(
+        reply, seconds=seconds, credentials=credentials_of(request.endpoint.settings)
+    )
     return unechoed(verdict, request.question.parts) if isinstance(reply, HttpReply) else verdict
 
 

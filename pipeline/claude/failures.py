@@ -67,9 +67,9 @@ SUSPECT_WEIGHT, SUSPECT_WEIGHT_IF_TIMED_OUT = 1.0, 0.5
 LONGEST_RETRY_AFTER = 300.0
 """Seconds. Headers of an hour, of a year and of 2099 were seen, mostly by mistake; who means it
 says so again after five minutes, and that costs one request."""
-_BAD_REQUEST, _FORBIDDEN, _TOO_LARGE, _UNPROCESSABLE = 400, 403, 413, 422
+_BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _TOO_LARGE, _UNPROCESSABLE = 400, 401, 403, 413, 422
 _BLOCKED: Mapping[int, tuple[Scope, str]] = {
-    401: ("account", "The API key is not accepted ({}): set ANTHROPIC_API_KEY."),
+    401: ("account", "The API key is not accepted ({}): set {credentials}."),
     402: ("account", "Billing must be fixed in the console ({})."),
     403: ("model", "The API key may not ask this model ({})."),
     404: ("model", "The API does not know it ({}): check the model names."),
@@ -80,6 +80,13 @@ _BLOCKED: Mapping[int, tuple[Scope, str]] = {
 _KINDS: Mapping[int, RetryKind] = {
     429: "rate_limited", 529: "overloaded", 408: "timed_out", 504: "timed_out",
 }  # fmt: skip
+_CREDENTIAL_TYPES = frozenset({
+    "ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId",
+    "InvalidSignatureException", "IncompleteSignatureException", "SignatureDoesNotMatch",
+    "MissingAuthenticationTokenException",
+})  # fmt: skip
+"""403s of AWS that are about who asks, and not about what that one may do."""
+KEY = "ANTHROPIC_API_KEY"
 _RAMP = "ramp_limit_exceeded"
 _SPEND_CODES = frozenset({
     "enforced_spend_limit_reached", "contract_spend_limit_reached",
@@ -137,10 +144,26 @@ _NEVER_OF_AN_EVENT = re.compile(r"(system|tools|output_config|output_format)[.:\
 _IN_MESSAGES = re.compile(r"messages[.\[]\d")
 
 
+def is_unauthorized(reply: HttpReply) -> bool:
+    """Whether the credentials are not accepted, which other ones may be."""
+    kind = reply.headers.get("x-amzn-errortype", "").partition(":")[0]
+    return reply.status == _UNAUTHORIZED or (
+        reply.status == _FORBIDDEN and kind in _CREDENTIAL_TYPES
+    )
+
+
 def classify(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: datetime | None = None,
+    credentials: str = KEY,
 ) -> Failure:
+    """What a response means that is no answer; `credentials`: what a person sets to be let in."""
     error = _error_of(body)
+    if is_unauthorized(HttpReply(status, headers, body)):
+        status = _UNAUTHORIZED
     message = str(error.get("message") or excerpt(body))
     details = error.get("details")
     code = details.get("error_code") if isinstance(details, dict) else None
@@ -150,7 +173,7 @@ def classify(
     if status == _FORBIDDEN and error and _FILTERED.search(message):
         return _withheld(message)
     if status in _BLOCKED:
-        return _blocked(status, message, is_json=bool(error))
+        return _blocked(status, message, credentials, is_json=bool(error))
     # A proxy's own 400 says nothing about the request; a 413 may come without JSON.
     is_named = status in {_BAD_REQUEST, _UNPROCESSABLE} and error
     if status == _TOO_LARGE or (is_named and headers.get("x-should-retry") != "true"):
@@ -196,16 +219,16 @@ def _withheld(message: str) -> Reject:
     return Reject(f"The answer was withheld by a filter: {message}", filtered=True)
 
 
-def failure_of(reply: HttpReply | NoReply, *, seconds: float) -> Failure:
+def failure_of(reply: HttpReply | NoReply, *, seconds: float, credentials: str = KEY) -> Failure:
     match reply:
         case HttpReply(200, _, body):
             # A page of a proxy is quoted, but not what may be half an answer.
             came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
             return malformed(f"the API answered with something else than a message: {came}")
         case HttpReply(status, headers, body):
-            return classify(status, headers, body)
+            return classify(status, headers, body, credentials=credentials)
         case NoReply("no_key", detail):
-            because = f"No credentials ({detail.rstrip('.')}): set ANTHROPIC_API_KEY."
+            because = f"No credentials ({detail.rstrip('.')}): set {credentials}."
             return Blocked(because, "account")
         case NoReply("timed_out"):
             # It may have been answered, and paid, all the same.
@@ -241,14 +264,14 @@ def _seconds(value: str, factor: float, now: datetime | None) -> float | None:
     return None if isnan(seconds) else seconds
 
 
-def _blocked(status: int, message: str, *, is_json: bool) -> Blocked:
+def _blocked(status: int, message: str, credentials: str, *, is_json: bool) -> Blocked:
     if not is_json:
         hint = "something between here and the API answers; check ANTHROPIC_BASE_URL and proxies"
         because = f"Not the API's answer ({status}: {message})"
         # A firewall between here and there may dislike one event's words, and nothing else.
         return Blocked(f"{because}: {hint}.", "account", unclear=True)
     scope, text = _BLOCKED[status]
-    return Blocked(text.format(message), scope)
+    return Blocked(text.format(message, credentials=credentials), scope)
 
 
 def _error_of(body: bytes) -> dict[str, Any]:

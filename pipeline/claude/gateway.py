@@ -8,27 +8,39 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
+import orjson
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude.billing import PriceTable
+from pipeline.claude.breaker import Breaker
 from pipeline.claude.budget import SPANS, Budget
-from pipeline.claude.calls import Caller, ModelRequest
+from pipeline.claude.calls import Caller, Endpoint, ModelRequest
 from pipeline.claude.client import Client, SdkClient
 from pipeline.claude.failures import Backoff, Bounds, failure_of
 from pipeline.claude.limiter import Limiter, block_breaker, extra_slots
 from pipeline.claude.message_batches import Batches, BatchLane
 from pipeline.claude.prompts import Prompts, content_weight
-from pipeline.claude.request_body import Template, content_of
+from pipeline.claude.providers import (
+    COUNT_TOKENS,
+    PROVIDERS,
+    Account,
+    account_of,
+    credentials_of,
+    request_head,
+)
+from pipeline.claude.request_body import content_of
 from pipeline.claude.request_groups import RequestGroups, Steers
 from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, ResponseCache
 from pipeline.claude.responses import HttpReply, NoReply
-from pipeline.config import Settings
+from pipeline.config import EndpointSettings, Settings
+from pipeline.model.errors import UsageError
 from pipeline.model.observer import Observer
 from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier
@@ -50,6 +62,7 @@ SPARE_CONNECTIONS = 8
 LEAST_AHEAD = 8
 """The least number of questions that wait, so that the next call can go when one has ended."""
 PROBE_SECONDS = 15.0
+_OK, _NOT_FOUND = 200, 404
 LONG_CHARS = 20_000
 """Of a question's texts; in shorter ones personal data is found within milliseconds."""
 
@@ -94,7 +107,6 @@ class Gateway:
         self._observer = observer or Observer()
         self._share = share
         self._failed = failed
-        self._models = {tier: settings.models.of(tier).model for tier in Tier}
         self._masking = settings.privacy.masking()
         self._prices = PriceTable(claude.prices)
         self._prompts = Prompts(claude, clock=clock)
@@ -106,29 +118,33 @@ class Gateway:
             },
             now=now,
         )
-        account = block_breaker()
-        self._limiters = {
-            model: Limiter(
-                model,
+        self._clients: list[SdkClient] = []
+        accounts: defaultdict[Account, Breaker] = defaultdict(block_breaker)
+        connections = claude.concurrency + sum(extra_slots(claude.concurrency)) + SPARE_CONNECTIONS
+
+        def endpoint_of(place: EndpointSettings) -> Endpoint:
+            asked = client
+            if asked is None:
+                asked = SdkClient(place, connections=connections, traces=traces)
+                self._clients.append(asked)
+            limiter = Limiter(
+                place.name,
                 claude.concurrency,
-                account=account,
+                account=accounts[account_of(place)],
                 budget=self._budget,
                 observer=self._observer,
                 clock=clock,
             )
-            for model in self._models.values()
-        }
+            return Endpoint(place, limiter, asked)
+
+        models = settings.models
+        haiku = endpoint_of(models.haiku)
+        sonnet = haiku if models.sonnet == models.haiku else endpoint_of(models.sonnet)
+        self._endpoints = {Tier.HAIKU: haiku, Tier.SONNET: sonnet}
         self._budget.changed = self._resume
-        calls = claude.concurrency + sum(extra_slots(claude.concurrency))
-        self._sdk = SdkClient(
-            connections=calls * len(self._limiters) + SPARE_CONNECTIONS,
-            traces=traces,
-        )
-        self._client: Client = client or self._sdk
         longest = claude.backoff_max
         self._backoff = Backoff(min(BACKOFF_FIRST_SECONDS, longest), longest, jitter)
         self._caller = Caller(
-            client=self._client,
             prices=self._prices,
             budget=self._budget,
             backoff=self._backoff,
@@ -153,17 +169,17 @@ class Gateway:
         """Open connections and files.
 
         Raises:
-            UsageError: A file that the settings name cannot be used.
+            UsageError: A file that the settings name cannot be used, or an extra is missing.
             PipelineError: What `share` raises.
         """
         claude = self._claude
         async with AsyncExitStack() as stack:
-            if self._client is self._sdk:
-                await stack.enter_async_context(self._sdk)
+            for sdk in self._clients:
+                await stack.enter_async_context(sdk)
             if self._budget.is_limited:
                 if self._share is not None:
                     await stack.enter_async_context(self._share(self._budget, self._failed))
-                for model in self._limiters:
+                for model in (endpoint.settings.name for endpoint in self._each()):
                     if self._prices.price(model) is None:
                         log.warning(
                             "the price of %s is not known: budgets count it as the most expensive"
@@ -206,14 +222,14 @@ class Gateway:
         return self._masking.masked(question)
 
     def paused_reason(self, stage: str, tier: Tier) -> str | None:
-        return self._limiters[self._models[tier]].paused_reason(stage)
+        return self._endpoints[tier].limiter.paused_reason(stage)
 
     def at_once(self, stage: str, tier: Tier) -> int:
         """How many questions are worth asking at once: what is under way, and the next few.
 
         Those that are suspect or hang come on top: they must not take the place of others.
         """
-        limiter = self._limiters[self._models[tier]]
+        limiter = self._endpoints[tier].limiter
         calls = limiter.window.size
         together = self._group_sizes.get(stage, 1) if tier is Tier.HAIKU else 1
         return (
@@ -221,22 +237,37 @@ class Gateway:
         )
 
     def batch_lane(self, on_wait: Callable[[str | None], None] = lambda _: None) -> BatchLane:
-        """For questions that may wait up to a day and cost half; `on_wait`: see `Batches`."""
-        api = Batches(self._client, backoff=self._backoff, on_wait=on_wait)
+        """For questions that may wait up to a day and cost half; `on_wait`: see `Batches`.
+
+        Raises:
+            UsageError: Where Haiku is asked there are no batches.
+        """
+        endpoint = self._endpoints[Tier.HAIKU]
+        if not endpoint.provider.batches:
+            having = ", ".join(name for name, traits in PROVIDERS.items() if traits.batches)
+            raise UsageError(
+                f"{endpoint.settings.provider} has no message batches, so there is no backfill at "
+                "half the price: let `pipeline run` read the records, or set "
+                f"models.haiku.provider to one that has them ({having})."
+            )
+        api = Batches(endpoint.client, backoff=self._backoff, on_wait=on_wait)
         return BatchLane(api, self._caller, self._request, self._masking)
 
     async def probe(self) -> list[Probe]:
-        return [await _probe(self._client, model) for model in self._limiters]
+        return [await _probe(endpoint) for endpoint in self._each()]
+
+    def _each(self) -> Sequence[Endpoint]:
+        return list(dict.fromkeys(self._endpoints.values()))
 
     def _request(self, masked: Masked[Any], tier: Tier, max_output_tokens: int) -> ModelRequest:
-        model, question = self._models[tier], masked.question
-        prompt = self._prompts.of(question, tier, model)
+        endpoint, question = self._endpoints[tier], masked.question
+        prompt = self._prompts.of(question, tier, endpoint.settings)
         content = content_of(question.parts)
         return ModelRequest(
             question=question,
             tier=tier,
             prompt=prompt,
-            limiter=self._limiters[model],
+            endpoint=endpoint,
             body=prompt.template.body(content, max_output_tokens=max_output_tokens),
             weight=content_weight(question.parts),
             max_output_tokens=max_output_tokens,
@@ -245,20 +276,20 @@ class Gateway:
     async def _stop(self) -> None:
         await self._cache.close()
         await self._groups.close()
-        for limiter in self._limiters.values():
-            limiter.close()
+        for endpoint in self._each():
+            endpoint.limiter.close()
         await self._save()
 
     async def _save_regularly(self) -> None:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
-            for limiter in self._limiters.values():
-                limiter.report()
+            for endpoint in self._each():
+                endpoint.limiter.report()
             await self._save()
 
     def _resume(self) -> None:
-        for limiter in self._limiters.values():
-            limiter.resume()
+        for endpoint in self._each():
+            endpoint.limiter.resume()
 
     async def _save(self) -> None:
         # Others may claim for stages that are not known here, and names of theirs are no labels.
@@ -268,19 +299,38 @@ class Gateway:
         await self._cache.save()
 
 
-async def _probe(client: Client, model: str) -> Probe:
-    reply = await client.get(f"/v1/models/{model}", seconds=PROBE_SECONDS)
-    if isinstance(reply, HttpReply) and reply.status == 404:  # noqa: PLR2004
-        # Some gateways in front of the API have no models endpoint; counting tokens is free, too.
-        template = Template(model, "Answer.", {"type": "object"})
-        body = template.body(content_of((Text("body", "Hello."),)), max_output_tokens=None)
-        counted = await client.post("/v1/messages/count_tokens", body, seconds=PROBE_SECONDS)
-        if isinstance(counted, HttpReply) and counted.status == 200:  # noqa: PLR2004
+async def _probe(endpoint: Endpoint) -> Probe:
+    """Ask for free what there is to ask for free, else the shortest question.
+
+    Some gateways in front of the API have no models endpoint; counting tokens is free, too.
+    """
+    settings, traits, client = endpoint.settings, endpoint.provider, endpoint.client
+    model, asked = settings.name, ""
+    reply: HttpReply | NoReply | None = None
+    hello = {"messages": [{"role": "user", "content": "Hello."}]}
+    if traits.models_list:
+        reply = await client.get(f"/v1/models/{settings.model}", seconds=PROBE_SECONDS)
+    if traits.count_route is not None and (reply is None or _is_missing(reply)):
+        body = orjson.dumps({**request_head(settings, counting=True), **hello})
+        counted = await client.post(COUNT_TOKENS, body, seconds=PROBE_SECONDS)
+        if reply is None or (isinstance(counted, HttpReply) and counted.status == _OK):
             reply = counted
+    if reply is None:
+        body = orjson.dumps({**request_head(settings), "max_tokens": 1, **hello})
+        reply = await client.send(body, seconds=PROBE_SECONDS)
+        asked = ", which a question of a few tokens has shown: nothing is free to ask there"
     match reply:
         case HttpReply(200):
-            return Probe(model, ok=True, detail="reachable, the key is accepted")
+            return Probe(model, ok=True, detail=f"reachable, the key is accepted{asked}")
         case NoReply(why, detail) if why != "no_key":
-            hint = "check the network and ANTHROPIC_BASE_URL"
+            where = settings.base_url or (
+                "ANTHROPIC_BASE_URL" if settings.provider == "anthropic" else "its settings"
+            )
+            hint = f"check the network and {where}"
             return Probe(model, ok=False, detail=f"The API cannot be reached ({detail}): {hint}.")
-    return Probe(model, ok=False, detail=failure_of(reply, seconds=PROBE_SECONDS).detail)
+    failure = failure_of(reply, seconds=PROBE_SECONDS, credentials=credentials_of(settings))
+    return Probe(model, ok=False, detail=failure.detail)
+
+
+def _is_missing(reply: HttpReply | NoReply) -> bool:
+    return isinstance(reply, HttpReply) and reply.status == _NOT_FOUND

@@ -15,9 +15,10 @@ from pydantic import JsonValue
 
 from pipeline.claude.billing import Tokens
 from pipeline.claude.failures import Peers
+from pipeline.claude.providers import PROVIDERS
 from pipeline.claude.rate_limits import Cost
 from pipeline.claude.request_body import Template, api_schema
-from pipeline.config import ClaudeSettings
+from pipeline.config import ClaudeSettings, EndpointSettings
 from pipeline.model.questions import Image, Part, Pdf, Question, Text
 from pipeline.model.records import Tier, Usage
 
@@ -215,7 +216,7 @@ class Prompt:
                 "the prompt of %s is too short for the prompt cache of %s: %d tokens in all,"
                 " where the static part alone must have %d",
                 self.stage,
-                self.template.model,
+                self.template.endpoint.name,
                 usage.input_tokens,
                 self.template.traits.cacheable_tokens,
             )
@@ -225,40 +226,51 @@ class Prompt:
         self._factor = min(self._factor * GROWTH, 2.0**20)
 
 
+_Key = tuple[int, Tier, bool, str, int]
+
+
 class Prompts:
     """Finds the prompt of a question.
 
-    A stage passes the same schema object each time, so its identity finds the prompt.
+    Endpoint and schema are the same objects each time, so their identities find the prompt.
     """
 
     def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        # The schema is kept beside its prompt: an identity is only good while the object lives.
-        self._found: dict[tuple[Tier, bool, str, int], tuple[Mapping[str, JsonValue], Prompt]] = {}
-        self._by_digest: dict[str, Prompt] = {}
+        # Endpoint and schema are kept beside: an identity is only good while the object lives.
+        self._found: dict[_Key, tuple[EndpointSettings, Mapping[str, JsonValue], Prompt]] = {}
+        self._by_digest: dict[tuple[int, str], Prompt] = {}
 
-    def of(self, question: Question[Any], tier: Tier, model: str, *, joint: bool = False) -> Prompt:
-        """The prompt of a question to a model; `joint` for several events in a request.
+    def of(
+        self,
+        question: Question[Any],
+        tier: Tier,
+        endpoint: EndpointSettings,
+        *,
+        joint: bool = False,
+    ) -> Prompt:
+        """The prompt of a question to an endpoint; `joint` for several events in a request.
 
         Raises:
             UnsupportedSchema: The API cannot take the stage's schema.
         """
-        key = (tier, joint, question.instructions, id(question.answer_schema))
+        key = (id(endpoint), tier, joint, question.instructions, id(question.answer_schema))
         found = self._found.get(key)
         if found is not None:
-            return found[1]
+            return found[2]
         if len(self._found) >= _MOST:
             self._found.clear()
             self._by_digest.clear()
         claude = self._settings
-        ttl = None if claude.prompt_cache == "off" else claude.prompt_cache
+        caches = claude.prompt_cache != "off" and PROVIDERS[endpoint.provider].prompt_cache
+        ttl = claude.prompt_cache if caches and claude.prompt_cache != "off" else None
         effort = claude.haiku_effort if tier is Tier.HAIKU else claude.sonnet_effort
         instructions, schema = question.instructions, question.answer_schema
         if joint:
             instructions = f"{instructions.rstrip()}\n\n{JOINT_INSTRUCTIONS}"
             schema = _joint_schema(api_schema(schema))
-        template = Template(model, instructions, schema, effort=effort, cache_ttl=ttl)
+        template = Template(endpoint, instructions, schema, effort=effort, cache_ttl=ttl)
         built = Prompt(
             question.stage,
             template,
@@ -267,8 +279,9 @@ class Prompts:
             most_seconds=claude.call_timeout,
             warmup=None if ttl is None else Warmup(ttl=_TTL_SECONDS[ttl], clock=self._clock),
         )
-        prompt = self._by_digest.setdefault(built.template.digest, built)
-        self._found[key] = question.answer_schema, prompt
+        # Equal requests at two places are two prompts: what is learnt of one is of its place.
+        prompt = self._by_digest.setdefault((id(endpoint), built.template.digest), built)
+        self._found[key] = endpoint, question.answer_schema, prompt
         return prompt
 
 

@@ -254,8 +254,8 @@ class RequestGroups:
 
     def _joint_request(self, items: Sequence[_Item]) -> ModelRequest:
         first = items[0].request
-        model = first.limiter.model
-        prompt = self.prompts.of(first.question, first.tier, model, joint=True)
+        endpoint = first.endpoint.settings
+        prompt = self.prompts.of(first.question, first.tier, endpoint, joint=True)
         limit = sum(item.request.max_output_tokens for item in items)
         events = [item.request.question.parts for item in items]
         question: Question[Any] = replace(

@@ -134,8 +134,8 @@ def _table(endpoint: object) -> object:
     match endpoint:
         case str():
             return {"model": endpoint}
-        case {"fallback": str() as model}:
-            return {**endpoint, "fallback": {"model": model}}
+        case {"fallback": str() as model, **others}:
+            return {**others, "fallback": {"model": model}}
     return endpoint
 
 

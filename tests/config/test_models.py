@@ -32,7 +32,7 @@ def test_each_tier_is_asked_at_anthropic_where_nothing_is_set() -> None:
 def test_an_id_alone_is_a_table_with_nothing_else() -> None:
     written('models.haiku = "claude-haiku-4-5"')
     assert load_settings().models.haiku == TierSettings(model="claude-haiku-4-5")
-    assert Settings(models=ModelSettings(haiku="x")).models.haiku.model == "x"  # type: ignore[arg-type]
+    assert Settings(models=ModelSettings(haiku="x")).models.haiku.model == "x"
 
 
 def test_a_table_without_a_model_keeps_the_tier_s() -> None:
@@ -70,7 +70,7 @@ def test_an_id_and_the_rest_of_its_table_may_both_be_variables(
 
 def test_what_code_gives_an_id_for_keeps_the_rest_of_the_file_s_table() -> None:
     written('[models.haiku]\ninference_geo = "us"\nfallback = "z"')
-    haiku = Settings(models={"haiku": "x"}).models.haiku  # type: ignore[arg-type]
+    haiku = Settings(models={"haiku": "x"}).models.haiku
     assert (haiku.model, haiku.inference_geo) == ("x", "us")
     assert haiku.fallback == EndpointSettings(model="z")
 
