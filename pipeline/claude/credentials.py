@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from importlib import import_module
 from pathlib import Path
@@ -141,6 +142,8 @@ class Tokens:
         self._token = ""
         self._expires = self._renew_at = 0.0
         self._lock = asyncio.Lock()
+        # Not one of those that all share: whoever gives tokens out may hang, once for all calls.
+        self._thread = ThreadPoolExecutor(1, "tokens")
 
     async def current(self) -> str:
         if self._now() < self._renew_at:
@@ -149,7 +152,8 @@ class Tokens:
             if self._now() < self._renew_at:
                 return self._token
             try:
-                token, expires = await asyncio.to_thread(self._fetch)
+                loop = asyncio.get_running_loop()
+                token, expires = await loop.run_in_executor(self._thread, self._fetch)
             except CredentialsUnavailable as error:
                 if self._now() + RETRY_SECONDS >= self._expires:
                     raise
@@ -222,7 +226,8 @@ class AwsSigner:
     def __init__(self, region: str) -> None:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - of an extra
 
-        self.errors = (BotoCoreError, ClientError)
+        # The last is what botocore raises for credentials that have expired as they come.
+        self.errors = (BotoCoreError, ClientError, RuntimeError)
         self._region = region
         self._is_ready = False
         self._lock = asyncio.Lock()
@@ -241,13 +246,22 @@ class AwsSigner:
         return unauthorized
 
     def _find(self) -> None:
+        # In the SDK's own order, by which it is found again.
         session = _get_session(
+            profile=None,
+            region=self._region,
             aws_access_key=None,
             aws_secret_key=None,
             aws_session_token=None,
-            region=self._region,
-            profile=None,
         )
-        if session.get_credentials() is None:
+        credentials = session.get_credentials()
+        if credentials is None:
             forget_aws_credentials()
             raise CredentialsUnavailable("boto3 finds no AWS credentials", transient=False)
+        credentials.get_frozen_credentials()
+        if (expires := getattr(credentials, "_expiry_time", None)) is not None:
+            # boto3 renews from 15 minutes before the end on, and lets everybody wait from 10: of a
+            # life that is shorter, before each signature.
+            left = expires.timestamp() - time.time()
+            credentials._advisory_refresh_timeout = min(900.0, 0.2 * left)  # noqa: SLF001
+            credentials._mandatory_refresh_timeout = min(600.0, 0.05 * left)  # noqa: SLF001

@@ -1,8 +1,10 @@
 """Keys and tokens that change: which one is used, and when another is fetched."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -181,3 +183,33 @@ def test_with_a_key_no_extra_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert source_of(endpoint) is None
     mounted = endpoint.model_copy(update={"key_file": tmp_path / "key"})
     assert isinstance(source_of(mounted), KeyFile)
+
+
+async def test_aws_credentials_of_a_short_life_are_not_fetched_for_each_signature(
+    aws: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched, script = tmp_path / "fetched", tmp_path / "fetch"
+    expires = datetime.now(UTC) + timedelta(seconds=120)
+    answer = {
+        "Version": 1, "AccessKeyId": "ASIASHORT", "SecretAccessKey": "secret",
+        "SessionToken": "token", "Expiration": expires.isoformat(),
+    }  # fmt: skip
+    written_script = f"#!/bin/sh\necho >> {fetched}\necho '{json.dumps(answer)}'\n"
+    config = f"[default]\ncredential_process = {script}\n"
+    with_process(script, written_script, tmp_path / "config", config)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    await AwsSigner("eu-west-1").current()
+    at_start = fetched_times(fetched)
+    for _ in range(5):
+        assert "Credential=ASIASHORT/" in signed()
+    assert fetched_times(fetched) == at_start
+
+
+def with_process(script: Path, text: str, config: Path, profile: str) -> None:
+    script.write_text(text)
+    script.chmod(0o700)
+    config.write_text(profile)
+
+
+def fetched_times(file: Path) -> int:
+    return len(file.read_text())
