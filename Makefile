@@ -79,7 +79,8 @@ settings: $(READY)  ## write docs/SETTINGS.md again
 
 lock: $(READY)  ## resolve the dependencies again
 	@$(BIN)/pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --group dev --universal --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --extra aws --extra vertex \
+		--extra foundry --group dev --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \
 		--output-file requirements.lock
 	@for room in tools sbom; do \
