@@ -8,7 +8,9 @@
 - `budget`: what may be spent, alone or shared with other processes. Pure.
 - `prompts`: what is learnt of each prompt: prompt cache, estimates, time-outs.
 - `request_body`, `responses`, `failures`: what is sent, and what comes back means. Pure.
+- `providers`: who serves Claude, and in what that differs. Pure.
 - `client`, `connections`: bytes out, bytes back, and every failure a value.
+- `credentials`: keys and tokens that change while the process runs.
 - `redaction`: errors without what they repeat of an event. Pure.
 - `request_groups`: several small events in one request.
 - `message_batches`: answered within a day at half the price.

@@ -43,8 +43,8 @@ setting is refused at the start, and one that was a setting with what to do \
 [instead](#settings-that-there-were). `pipeline doctor` says whether settings fit each other, the \
 brokers and the API.
 
-`ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` are read by Anthropic's SDK, `AWS_...` by boto3, \
-`OTEL_...` by OpenTelemetry; they mean here what they mean there.
+`ANTHROPIC_...` is read by Anthropic's SDK, `AWS_...` by boto3, `GOOGLE_...` by google-auth, \
+`AZURE_...` by azure-identity, `OTEL_...` by OpenTelemetry; they mean here what they mean there.
 """
 _HEAD = "| setting | in the environment | default | values | what it is |\n|---|---|---|---|---|"
 _HEAD_OF_PARTS = "| name | default | values | what it is |\n|---|---|---|---|"
