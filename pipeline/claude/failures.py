@@ -121,6 +121,7 @@ _EVENT = re.compile(
     r"(?<![\w.])messages(\.\d+|\[\d+\])(?![^\s:]*\.cache_control)|(?<![\w.])messages: "
     r"|\b(prompt|input|request|document|pdf|image|conversation) is too (long|large|big|small)\b"
     r"|\binput length and `?max_tokens`? exceed"
+    r"|\brequest payload size exceeds\b"
     r"|\bexceeds? (the |this )?(model'?s? )?(maximum )?context (length|limit|window)"
     r"|\bcould not (process|decode|read|open|parse) (the |this )?(image|pdf|document|file)\b"
     r"|\bimages? (exceeds?|cannot be|could not|does not match|was specified|must be|is (not|in))\b"

@@ -235,6 +235,7 @@ def test_a_400_that_names_no_content_ends_no_event(status: int, message: str) ->
         "prompt is too long: 1200000 tokens > 1000000 maximum",
         "Prompt is too long",
         "Input is too long for requested model.",
+        "Request payload size exceeds the limit: 31457280 bytes.",
         (
             "input length and `max_tokens` exceed context limit: 174167 + 64000 > 200000, decrease"
             " input length or `max_tokens` and try again"
