@@ -112,6 +112,8 @@ class SdkClient:
         self._session = self._sdk = self._frame = None
 
     async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
+        if self._source is None:
+            return await self._send_once(body, seconds)
         return await self._admitted(partial(self._send_once, body), seconds)
 
     async def _send_once(self, body: bytes, seconds: float) -> HttpReply | NoReply:
@@ -240,12 +242,12 @@ class SdkClient:
                 setattr(sdk, self._provider.key_argument, key)
 
     async def _send(self, body: bytes, sdk: AsyncAPIClient) -> HttpReply:
-        route = self._routes[MESSAGES]
-        if self._traces is not None:
-            return _reply_of(await _send_with_span(sdk, route, self._endpoint.model, body))
         if self._frame is not None:
             self._session = self._session or self._new_session()
             return await self._frame.send(self._session, body)
+        route = self._routes[MESSAGES]
+        if self._traces is not None:
+            return _reply_of(await _send_with_span(sdk, route, self._endpoint.model, body))
         generation = self._generation
         response: httpx2.Response = await sdk.post(route, cast_to=httpx2.Response, content=body)
         if self._is_static and generation == self._generation and not urllib.request.getproxies():

@@ -19,6 +19,7 @@ from anthropic.lib.aws._auth import _get_session
 
 from pipeline.claude.providers import PROVIDERS, has_key
 from pipeline.config import EndpointSettings
+from pipeline.config.tables import AWS_REGION
 from pipeline.model.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,6 @@ RENEW_AFTER = 0.8
 """Of the time that a token has left when it is fetched, after which it is fetched again."""
 RETRY_SECONDS = 5.0
 """Until a token that is still good is fetched again, where that has failed."""
-AWS_REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 ENTRA_SCOPE = "https://ai.azure.com/.default"
 

@@ -253,13 +253,13 @@ _FITTING: Mapping[Provider, frozenset[str]] = MappingProxyType(
     }
 )
 """What only some providers have to do with."""
-_AWS_REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
+AWS_REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _NEEDED: Mapping[Provider, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "anthropic": {},
-        "aws": {"region": _AWS_REGION, "workspace_id": ("ANTHROPIC_AWS_WORKSPACE_ID",)},
-        "bedrock": {"region": _AWS_REGION},
-        "bedrock-mantle": {"region": _AWS_REGION},
+        "aws": {"region": AWS_REGION, "workspace_id": ("ANTHROPIC_AWS_WORKSPACE_ID",)},
+        "bedrock": {"region": AWS_REGION},
+        "bedrock-mantle": {"region": AWS_REGION},
         "vertex": {"region": ("CLOUD_ML_REGION",), "project": ("ANTHROPIC_VERTEX_PROJECT_ID",)},
         "google-cloud": {
             "project": ("ANTHROPIC_GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT"),
