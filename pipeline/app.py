@@ -122,6 +122,9 @@ class App:
                     steers=steers,
                 )
             )
+            await stack.enter_async_context(
+                background_task(gateway.follow_models(), ended=stop.set)
+            )
             cap = EscalationCap.from_settings(self._settings.escalation, clock=time.monotonic)
             if cap is not None and ESCALATIONS in self._served:
                 watching = self._watch(cap, lambda: conditions.assigned.get(ESCALATIONS, 0))

@@ -29,6 +29,7 @@ from pipeline.kafka.topics import TopicNames, Topics, why_forgetful
 from pipeline.model.errors import PipelineError
 from pipeline.model.records import Tier, now
 from pipeline.observe.metrics import Metrics
+from pipeline.runtime.process import background_task
 from pipeline.stages.api import build_stages, encoder_for, stage_named
 from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoding import decoders_of_this_process
@@ -217,6 +218,10 @@ class _Attempt:
                 failed=self.stop.set,
                 steers=steers,
             )
+        )
+
+        await stack.enter_async_context(
+            background_task(gateway.follow_models(), ended=self.stop.set)
         )
 
         def on_wait(because: str | None) -> None:

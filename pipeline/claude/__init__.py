@@ -4,6 +4,8 @@
 - `response_cache`: answers that were paid, and identical questions under way, are asked once.
 - `calls`: one call: wait, send, read what comes back, try again if it helps.
 - `limiter`, `rate_limits`, `breaker`: when a call may go; fair between stages.
+- `model_ids`, `model_facts`: what models are called by each platform, and what is known of them.
+  Pure.
 - `billing`, `workloads`: what calls cost; what a workload costs before it is run.
 - `budget`: what may be spent, alone or shared with other processes. Pure.
 - `prompts`: what is learnt of each prompt: prompt cache, estimates, time-outs.

@@ -59,11 +59,15 @@ _ENDS: Mapping[type[errors.AnswerError], CallEnd] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Endpoint:
-    """One place where a model is asked: what is in front of it, and how it is reached."""
+    """One place where a model is asked: what is in front of it, and how it is reached.
+
+    `regional`: whether inference is bound to a region by what is set, which costs more.
+    """
 
     settings: EndpointSettings
     limiter: Limiter
     client: Client
+    regional: bool = False
 
     @property
     def provider(self) -> ProviderTraits:
@@ -344,7 +348,8 @@ class Caller:
         Where the bill or the price is not known, budgets count what it may have cost at most.
         """
         tokens = bill.tokens
-        terms = {"batch": bill.batch, "us_only": bill.us_only}
+        regional = request.endpoint.regional if bill.regional is None else bill.regional
+        terms = {"batch": bill.batch, "regional": regional}
         cost = self.prices.cost(model, tokens, **terms) if bill.is_known else None
         counted = cost
         if counted is None:
@@ -365,14 +370,16 @@ class Caller:
         if not self.budget.is_limited:
             return ZERO
         tokens = request.prompt.at_most(request.weight, request.max_output_tokens)
-        return self.prices.at_most(request.limiter.model, tokens, us_only=True)
+        return self.prices.at_most(request.limiter.model, tokens, regional=True)
 
     def _maybe_billed(self, request: ModelRequest, cost: Cost) -> None:
         """Count a call without an answer against the budget: it may have been paid all the same."""
         stage, model = request.question.stage, request.limiter.model
         tokens = _at_least(Tokens(), cost)
-        self.budget.add(stage, self.prices.at_most(model, tokens))
-        self.observer.maybe_billed(stage, model, usd=self.prices.cost(model, tokens))
+        regional = request.endpoint.regional
+        self.budget.add(stage, self.prices.at_most(model, tokens, regional=regional))
+        usd = self.prices.cost(model, tokens, regional=regional)
+        self.observer.maybe_billed(stage, model, usd=usd)
 
 
 def _read(

@@ -9,16 +9,17 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
+from urllib.parse import quote
 
 import orjson
 from opentelemetry.trace import TracerProvider
 
-from pipeline.claude.billing import PriceTable
+from pipeline.claude.billing import PriceTable, is_regional
 from pipeline.claude.breaker import Breaker
 from pipeline.claude.budget import SPANS, Budget
 from pipeline.claude.calls import Caller, Endpoint, ModelRequest
@@ -26,6 +27,7 @@ from pipeline.claude.client import Client, SdkClient
 from pipeline.claude.failures import Backoff, Bounds, failure_of
 from pipeline.claude.limiter import Limiter, block_breaker, extra_slots
 from pipeline.claude.message_batches import Batches, BatchLane
+from pipeline.claude.model_facts import ModelFacts, facts_of
 from pipeline.claude.prompts import Prompts, content_weight
 from pipeline.claude.providers import (
     COUNT_TOKENS,
@@ -33,6 +35,7 @@ from pipeline.claude.providers import (
     Account,
     account_of,
     credentials_of,
+    model_at,
     request_head,
 )
 from pipeline.claude.request_body import content_of
@@ -67,11 +70,20 @@ LONG_CHARS = 20_000
 """Of a question's texts; in shorter ones personal data is found within milliseconds."""
 
 
+MODELS_ASKED_SECONDS = 86_400.0
+"""How often the API is asked what its models can do and when they retire."""
+MODELS_RETRY_SECONDS = 300.0
+"""The same where it could not be asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
+    """Whether a model can be asked; `described` is what the API says of it, if it says anything."""
+
     model: str
     ok: bool
     detail: str
+    described: Mapping[str, Any] | None = None
 
 
 class Gateway:
@@ -135,7 +147,7 @@ class Gateway:
                 observer=self._observer,
                 clock=clock,
             )
-            return Endpoint(place, limiter, asked)
+            return Endpoint(place, limiter, asked, is_regional(place))
 
         models = settings.models
         haiku = endpoint_of(models.haiku)
@@ -259,6 +271,31 @@ class Gateway:
     def _each(self) -> Sequence[Endpoint]:
         return list(dict.fromkeys(self._endpoints.values()))
 
+    async def follow_models(self) -> None:
+        """Ask now and then what the models can do, endlessly; each is then asked as it can be.
+
+        Until a model was described, and where it never is, what the program's table says holds.
+        """
+        while True:
+            settled = True
+            for each in self._each():
+                if not each.provider.models_list:
+                    continue
+                reply = await each.client.get(_about(each), seconds=PROBE_SECONDS)
+                settled &= isinstance(reply, HttpReply) and reply.status in {_OK, _NOT_FOUND}
+                if isinstance(reply, HttpReply) and reply.status == _OK:
+                    facts = facts_of(each.settings.model, reply.document())
+                    self._take_facts(each.settings, facts)
+            await asyncio.sleep(MODELS_ASKED_SECONDS if settled else MODELS_RETRY_SECONDS)
+
+    def _take_facts(self, endpoint: EndpointSettings, facts: ModelFacts) -> None:
+        self._prompts.take_traits(endpoint, facts.traits)
+        if facts.lifecycle in {"deprecated", "retired"}:
+            day = facts.retires or "a day that is not set"
+            log.warning("%s is %s; it retires on %s", endpoint.name, facts.lifecycle, day)
+        if "structured_outputs" in facts.lacks:
+            log.warning("%s takes no answer schema, says the API", endpoint.name)
+
     def _request(self, masked: Masked[Any], tier: Tier, max_output_tokens: int) -> ModelRequest:
         endpoint, question = self._endpoints[tier], masked.question
         prompt = self._prompts.of(question, tier, endpoint.settings)
@@ -299,6 +336,10 @@ class Gateway:
         await self._cache.save()
 
 
+def _about(endpoint: Endpoint) -> str:
+    return f"/v1/models/{quote(model_at(endpoint.settings), safe='')}"
+
+
 async def _probe(endpoint: Endpoint) -> Probe:
     """Ask for free what there is to ask for free, else the shortest question.
 
@@ -307,9 +348,12 @@ async def _probe(endpoint: Endpoint) -> Probe:
     settings, traits, client = endpoint.settings, endpoint.provider, endpoint.client
     model, asked = settings.name, ""
     reply: HttpReply | NoReply | None = None
+    described: Mapping[str, Any] | None = None
     hello = {"messages": [{"role": "user", "content": "Hello."}]}
     if traits.models_list:
-        reply = await client.get(f"/v1/models/{settings.model}", seconds=PROBE_SECONDS)
+        reply = await client.get(_about(endpoint), seconds=PROBE_SECONDS)
+        if isinstance(reply, HttpReply) and reply.status == _OK:
+            described = reply.document()
     if traits.count_route is not None and (reply is None or _is_missing(reply)):
         body = orjson.dumps({**request_head(settings, counting=True), **hello})
         counted = await client.post(COUNT_TOKENS, body, seconds=PROBE_SECONDS)
@@ -321,7 +365,7 @@ async def _probe(endpoint: Endpoint) -> Probe:
         asked = ", which a question of a few tokens has shown: nothing is free to ask there"
     match reply:
         case HttpReply(200):
-            return Probe(model, ok=True, detail=f"reachable, the key is accepted{asked}")
+            return Probe(model, True, f"reachable, the key is accepted{asked}", described)
         case NoReply(why, detail) if why != "no_key":
             where = settings.base_url or (
                 "ANTHROPIC_BASE_URL" if settings.provider == "anthropic" else "its settings"

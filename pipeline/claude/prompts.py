@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from pipeline.claude.billing import Tokens
 from pipeline.claude.failures import Peers
+from pipeline.claude.model_facts import Traits, known
 from pipeline.claude.providers import PROVIDERS
 from pipeline.claude.rate_limits import Cost
 from pipeline.claude.request_body import Template, api_schema
@@ -238,9 +239,17 @@ class Prompts:
     def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
+        self._traits: dict[str, Traits] = {}
         # Endpoint and schema are kept beside: an identity is only good while the object lives.
         self._found: dict[_Key, tuple[EndpointSettings, Mapping[str, JsonValue], Prompt]] = {}
         self._by_digest: dict[tuple[int, str], Prompt] = {}
+
+    def take_traits(self, endpoint: EndpointSettings, traits: Traits) -> None:
+        """From now on ask a model so; what is under way goes on as it began."""
+        if traits != self._traits.get(endpoint.name, known(endpoint.model).traits):
+            self._found.clear()
+            self._by_digest.clear()
+        self._traits[endpoint.name] = traits
 
     def of(
         self,
@@ -270,7 +279,14 @@ class Prompts:
         if joint:
             instructions = f"{instructions.rstrip()}\n\n{JOINT_INSTRUCTIONS}"
             schema = _joint_schema(api_schema(schema))
-        template = Template(endpoint, instructions, schema, effort=effort, cache_ttl=ttl)
+        template = Template(
+            endpoint,
+            instructions,
+            schema,
+            effort=effort,
+            cache_ttl=ttl,
+            traits=self._traits.get(endpoint.name),
+        )
         built = Prompt(
             question.stage,
             template,

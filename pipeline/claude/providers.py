@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import quote
 
+from pipeline.claude.model_ids import platform_id
 from pipeline.config import EndpointSettings, Provider
 
 MESSAGES = "/v1/messages"
@@ -195,12 +196,17 @@ def has_key(endpoint: EndpointSettings) -> bool:
     return any(map(os.environ.get, PROVIDERS[endpoint.provider].key_variables))
 
 
+def model_at(endpoint: EndpointSettings) -> str:
+    """The model's id as its provider writes it."""
+    return platform_id(endpoint.model, endpoint.provider, region=endpoint.known_region)
+
+
 def request_head(endpoint: EndpointSettings, *, counting: bool = False) -> dict[str, Any]:
     """The fields of a request that say who is asked and where, or whose tokens are counted."""
     version = PROVIDERS[endpoint.provider].version
     head: dict[str, Any] = {}
     if version is None or counting:
-        head["model"] = endpoint.model
+        head["model"] = model_at(endpoint)
     if version is not None:
         head["anthropic_version"] = version
     if endpoint.inference_geo is not None:
@@ -215,7 +221,7 @@ def routes_of(
 ) -> dict[str, str]:
     """By the API's own routes those of the provider; `project` and `region` as the SDK has them."""
     traits = PROVIDERS[endpoint.provider]
-    values = {"model": endpoint.model, "project": project or "", "region": region or ""}
+    values = {"model": model_at(endpoint), "project": project or "", "region": region or ""}
     in_path = {name: quote(value, safe=":") for name, value in values.items()}
     routes = {MESSAGES: traits.route, COUNT_TOKENS: traits.count_route or COUNT_TOKENS}
     return {name: route.format_map(in_path) for name, route in routes.items()}

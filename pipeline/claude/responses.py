@@ -281,13 +281,13 @@ class Bill:
     Args:
         tokens: What the response does not say, or cannot be, counts as 0.
         is_known: Whether it says all of it. Where it does not, the cost is not known.
-        us_only: Whether inference was bound to the United States, which costs more.
+        regional: Whether inference was bound to a region, which costs more; None: it does not say.
     """
 
     tokens: Tokens
     is_known: bool = True
     batch: bool = False
-    us_only: bool = False
+    regional: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,7 +440,7 @@ def bill_of(usage: object) -> Bill:
         # There is no prompt of no tokens.
         is_known=is_known and read + cache_read + written > 0,
         batch=usage.get("service_tier") == "batch",
-        us_only=usage.get("inference_geo") == "us",
+        regional={"us": True, "global": False}.get(str(usage.get("inference_geo"))),
     )
 
 

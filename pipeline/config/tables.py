@@ -338,6 +338,12 @@ class EndpointSettings(Section):
         return self
 
     @property
+    def known_region(self) -> str:
+        """The region that is set, or that the SDK takes from the environment; empty without one."""
+        variables = _NEEDED[self.provider].get("region", ())
+        return self.region or next(filter(None, map(os.environ.get, variables)), "")
+
+    @property
     def name(self) -> str:
         """As metrics and people see it: the model's id, behind any provider but Anthropic."""
         return self.model if self.provider == "anthropic" else f"{self.provider}/{self.model}"

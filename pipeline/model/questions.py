@@ -50,6 +50,18 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What a model sees of an image: pixels of the long edge, and tokens, one a square of 28."""
+
+    long_edge: int
+    tokens: int
+
+
+HIGH_RESOLUTION = ImageLimits(long_edge=2576, tokens=4784)
+"""Claude 4.7 and later (vision guide, August 2026; of Haiku 5.5 its migration guide, October)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pdf:
     """A PDF file that was checked."""
 

@@ -320,7 +320,7 @@ def price(settings: Settings, stage: str, events: int) -> Decimal | None:
     sections = settings.stages.by_name()
     shared = sections[stage].events_per_request if stage in sections else 1
     workload = replace(USUAL, events=events, events_per_request=shared)
-    models = Models(settings.models.haiku.model, settings.models.sonnet.model)
+    models = Models.of(settings.models)
     rows = cost_table(workload, PriceTable(settings.claude.prices), models)
     way = "sonnet" if stage == ESCALATIONS else "cascade"
     return next(row.usd_per_month for row in rows if row.way == way)

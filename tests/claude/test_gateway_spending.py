@@ -172,3 +172,25 @@ async def test_a_failure_to_save_is_reported_at_once_and_raised_at_the_end(
     monkeypatch.setattr("pipeline.claude.gateway.SAVE_SECONDS", 0.01)
     with pytest.raises(LookupError, match="foresaw"):
         await serve()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "factor"),
+    [
+        (None, None, "1"),
+        ("us", None, "1.1"),
+        (None, "us", "1.1"),
+        ("us", "global", "1"),
+        ("us", "not_available", "1.1"),
+    ],
+)
+async def test_where_inference_was_is_priced_by_the_answer_or_else_by_what_was_asked(
+    asked: str | None, said: str | None, factor: str
+) -> None:
+    settings = Settings()
+    settings.models.haiku.inference_geo = asked
+    usage = {} if said is None else {"inference_geo": said}
+    client = FakeClient(lambda _: message(ANSWER, usage=usage))
+    async with Gateway(settings, client=client) as gateway:
+        response = await gateway.ask(about("a"), Tier.HAIKU)
+    assert response.usage.cost_usd == Decimal("0.00002") * Decimal(factor)
