@@ -20,7 +20,14 @@ from pipeline.cascade.policy import opinions, policy_of
 from pipeline.cascade.processor import CascadePolicy, Handling, Processor
 from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
 from pipeline.cascade.publishing import TracedSession, UnpublishableHandler
-from pipeline.cascade.reading import Escalations, RawEvents, Reader, Reading, file_threads
+from pipeline.cascade.reading import (
+    Escalations,
+    RawEvents,
+    Reader,
+    Reading,
+    file_threads,
+    stages_by_tier,
+)
 from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
@@ -34,7 +41,7 @@ from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
 from pipeline.observe.web import serve
 from pipeline.runtime.process import background_task
-from pipeline.stages.api import build_stages, encoder_for
+from pipeline.stages.api import encoder_for
 from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
@@ -78,7 +85,8 @@ class App:
         self, settings: Settings, stages: Sequence[str], *, socket: Path | None = None
     ) -> None:
         self._settings = settings
-        self._stages = build_stages(settings.stages, encoder_for(settings))
+        self._stages_by_tier = stages_by_tier(settings, encoder_for(settings))
+        self._stages = self._stages_by_tier[Tier.HAIKU]
         self._served = tuple(dict.fromkeys(stages))
         self._socket = socket
         self._topics = TopicNames(settings.topics)
@@ -212,7 +220,7 @@ class App:
         sections = self._settings.stages.by_name()
         if name == ESCALATIONS:
             limits = {each: section.max_text_chars for each, section in sections.items()}
-            reader: Reader = Escalations(self._stages, limits)
+            reader: Reader = Escalations(self._stages_by_tier[tier], limits)
             ordering: Ordering = "key"
         else:
             reader, ordering = RawEvents(self._stages[name]), sections[name].ordering

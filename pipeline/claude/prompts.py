@@ -31,8 +31,8 @@ PATIENCE_SECONDS = 3.0
 as a rule; where it has not, one prefix more is written, which is cheap."""
 TOKENS_PER_BYTE = 0.4
 """By the pages of the 2026 tokenizer: 1M tokens are about 2.5M characters of English."""
-IMAGE_BYTES = 4000
-"""The text that counts as much as an image scaled to 1568 pixels: about 1,600 tokens."""
+IMAGE_BYTES = 12_000
+"""The text that counts as much as the most that a model sees of an image: 4,784 tokens."""
 PDF_PAGE_BYTES = 50_000
 """The size of a page in a file, as a rule of thumb."""
 PAGE_TEXT_BYTES = 4000

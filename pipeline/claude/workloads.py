@@ -209,7 +209,7 @@ def use_case_rows(prices: PriceTable, models: Models) -> list[UseCaseRow]:
 class CostReport:
     """One table: rows for programs, the same as cells for people, and remarks on them."""
 
-    rows: Sequence[CostRow] | Sequence[UseCaseRow]
+    rows: Sequence[object]
     headings: Sequence[str]
     cells: Sequence[Sequence[str]]
     remarks: Sequence[str]
