@@ -8,15 +8,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import structlog
-from pydantic_core import to_json
 
-import pipeline
 from pipeline.cascade.cap import EscalationCap, watch_progress
-from pipeline.cascade.policy import opinions, policy_of
+from pipeline.cascade.policy import opinions, policy_of, settings_digest
 from pipeline.cascade.processor import CascadePolicy, Handling, Processor
 from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
 from pipeline.cascade.publishing import TracedSession, UnpublishableHandler
@@ -250,22 +247,8 @@ class App:
             rescue=UnpublishableHandler(
                 name, self._topics.dead_letters, clock=clock, observer=metrics
             ),
-            asks=self._digest(name),
+            asks=settings_digest(self._settings, *(sections if name == ESCALATIONS else [name])),
         )
-
-    def _digest(self, name: str) -> str:
-        """Of what decides about a record of a stage or, for the escalations, of all."""
-        settings = self._settings
-        sections = settings.stages.by_name()
-        decisive = (
-            {each: sections[each] for each in sections if name in {each, ESCALATIONS}},
-            settings.thresholds,
-            settings.models,
-            settings.claude.haiku_effort,
-            settings.claude.sonnet_effort,
-            pipeline.__version__,
-        )
-        return sha256(to_json(decisive)).hexdigest()[:16]
 
 
 async def run_together(engines: Sequence[Engine], stop: asyncio.Event) -> None:

@@ -34,7 +34,7 @@ from pipeline.claude.responses import (
 from pipeline.config import EndpointSettings
 from pipeline.model import errors
 from pipeline.model.observer import CallEnd, Observer
-from pipeline.model.questions import Question, Response, Text
+from pipeline.model.questions import Question, Response, Signal, Text
 from pipeline.model.records import Tier, Usage
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,18 @@ class ModelRequest:
     @property
     def limiter(self) -> Limiter:
         return self.endpoint.limiter
+
+    def response(
+        self,
+        answer: Any,  # noqa: ANN401 - of the question's own model
+        model: str,
+        usage: Usage,
+        seconds: float,
+        signals: tuple[Signal, ...] = (),
+    ) -> Response[Any]:
+        """An answer to it, by which model, and with what was sent."""
+        prompt, provider = self.prompt.template.digest, self.endpoint.settings.provider
+        return Response(answer, model, usage, seconds, signals, prompt, provider)
 
 
 @dataclass(slots=True, eq=False)
@@ -180,7 +192,7 @@ class Caller:
         self.observer.call(stage, model, end, seconds=0.0, usage=usage)
         if isinstance(verdict, UnusableAnswer):
             raise verdict.error(verdict.detail, usage=usage, model=verdict.model, seconds=0.0)
-        return Response(verdict.answer, verdict.model, usage, 0.0, verdict.signals)
+        return request.response(verdict.answer, verdict.model, usage, 0.0, verdict.signals)
 
     @staticmethod
     def _check_size(request: ModelRequest) -> None:
@@ -231,7 +243,8 @@ class Caller:
                 warmup.left()
         match sent.verdict:
             case Answered(answer, as_json, model, signals=signals):
-                return CompletedCall(Response(answer, model, usage, sent.seconds, signals), as_json)
+                response = request.response(answer, model, usage, sent.seconds, signals)
+                return CompletedCall(response, as_json)
             case UnusableAnswer(error, detail, model):
                 raise error(detail, usage=usage, model=model, seconds=sent.seconds)
             case Reject(detail, filtered):

@@ -163,7 +163,9 @@ class Template:
         self.static_bytes = len(self._head)
         # What carries the breakpoint of the prompt cache.
         self.marked_bytes = len(text.encode())
-        self.digest = hashlib.blake2b(self._head, digest_size=16).hexdigest()
+        # Some providers have the model in the path.
+        asked = endpoint.model.encode() + b"\0" + self._head
+        self.digest = hashlib.blake2b(asked, digest_size=8).hexdigest()
 
     def body(self, content: Content, *, max_output_tokens: int | None) -> bytes:
         """The whole request; without a limit it asks how many tokens such a request counts."""

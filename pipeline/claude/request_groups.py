@@ -22,7 +22,7 @@ from pipeline.claude.prompts import Prompt, Prompts
 from pipeline.claude.request_body import Content, absent_key, content_of
 from pipeline.claude.responses import AnswerModelError, EnumMismatch, Found, checked, dumps
 from pipeline.model.errors import AnswerError
-from pipeline.model.questions import AnswerT, Part, Question, Response, Text
+from pipeline.model.questions import AnswerT, Part, Question, Text
 from pipeline.model.records import Tier, Usage
 
 LARGEST_TEXT = 8_000
@@ -219,13 +219,14 @@ class RequestGroups:
         items = [item for item in group.items if item.is_wanted]
         if len(items) <= 1:
             return {item: _Outcome(None, Usage(), 0.0) for item in items}
+        joint = self._joint_request(items)
         # From here on each is paid for, whether it is still wanted or not.
         for item in items:
             item.in_flight.sending = True
         answers: list[tuple[Any, bytes] | None] = [None] * len(items)
         model = ""
         try:
-            completed = await self.caller.call(self._joint_request(items))
+            completed = await self.caller.call(joint)
         except AnswerError as error:
             # Whatever is wrong, it may be wrong with one of them alone.
             usage, seconds = error.usage, error.seconds
@@ -245,7 +246,9 @@ class RequestGroups:
         split = shares(usage, [item.request.weight for item in items])
         return {
             item: _Outcome(
-                CompletedCall(Response(read[0], model, share, seconds), read[1]) if read else None,
+                CompletedCall(joint.response(read[0], model, share, seconds), read[1])
+                if read
+                else None,
                 share,
                 seconds,
             )

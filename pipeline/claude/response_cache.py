@@ -277,4 +277,4 @@ class ResponseCache:
             failure = str(error)
             raise StageFailed(failure, usage=NOT_PAID, model=cached.model, seconds=0.0) from error
         self.observer.reused(request.question.stage, request.limiter.model, kind)
-        return Response(answer, cached.model, NOT_PAID, 0.0, signals)
+        return request.response(answer, cached.model, NOT_PAID, 0.0, signals)

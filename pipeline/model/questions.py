@@ -148,7 +148,8 @@ class Response(Generic[AnswerT]):
     """A usable answer, validated against the question's answer model.
 
     `model` is as the API names it; `seconds` are without the wait for limits; `signals` speak
-    against the answer whatever its content is.
+    against the answer whatever its content is. `prompt` is a digest of all that was sent but the
+    event, `provider` where it was sent to; empty where an asker does not say.
     """
 
     answer: AnswerT
@@ -156,6 +157,8 @@ class Response(Generic[AnswerT]):
     usage: Usage
     seconds: float
     signals: tuple[Signal, ...] = ()
+    prompt: str = ""
+    provider: str = ""
 
 
 class Asker(Protocol):

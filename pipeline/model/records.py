@@ -192,11 +192,32 @@ class Timing(Record):
     model_seconds: Duration = Field(description="Seconds spent in model calls, both tiers.")
 
 
+class Provenance(Record):
+    """What produced an answer: with the same provenance, equal events were asked about equally."""
+
+    provider: str = Field(
+        description="Where the model was asked, e.g. `anthropic` or `bedrock`; empty where no "
+        "usable answer came."
+    )
+    prompt: str = Field(
+        description="Digest of all that was sent but the event: instructions, answer schema, "
+        "model, effort; of several requests, of all their prompts. Empty where no usable answer "
+        "came."
+    )
+    settings: str = Field(
+        description="Digest of what else decides: the stage's settings, thresholds, models, "
+        "masking, the version of the pipeline."
+    )
+
+
 class EscalationSummary(Record, Generic[ResultT]):
     """Why the first answer was not accepted, and what it was."""
 
     doubts: Doubts
     haiku_result: ResultT | None = Field(description="Null where there was no usable answer.")
+    haiku_provenance: Provenance | None = Field(
+        None, description="What produced it; null where that was not recorded yet."
+    )
 
 
 class Enriched(Record, Generic[ResultT]):
@@ -218,6 +239,10 @@ class Enriched(Record, Generic[ResultT]):
     usage: Usage
     source: Source
     timing: Timing
+    provenance: Provenance | None = Field(
+        None,
+        description="What produced the answer of `model`; null where that was not recorded yet.",
+    )
 
 
 class Escalation(Record):
@@ -234,6 +259,9 @@ class Escalation(Record):
     source: Source
     received_at: Timestamp
     model_seconds: Duration
+    provenance: Provenance | None = Field(
+        None, description="What produced Haiku's answer; null where that was not recorded yet."
+    )
 
 
 class Review(Record):
@@ -250,6 +278,13 @@ class Review(Record):
     usage: Usage
     source: Source
     timing: Timing
+    provenance: Provenance | None = Field(
+        None,
+        description="What produced the answer of `model`; null where that was not recorded yet.",
+    )
+    haiku_provenance: Provenance | None = Field(
+        None, description="What produced Haiku's answer; null where that was not recorded yet."
+    )
 
 
 class Handled(Record):

@@ -37,7 +37,10 @@ class Cache:
         """Ask, and say whether that took no call."""
         before = self.calls
         request: Any = SimpleNamespace(
-            body=body, question=about("x"), limiter=SimpleNamespace(model="claude-haiku-5-5")
+            body=body,
+            question=about("x"),
+            limiter=SimpleNamespace(model="claude-haiku-5-5"),
+            response=Response,
         )
         response = await self.cache.ask(request)
         assert response.answer == ANSWER

@@ -194,3 +194,17 @@ async def test_where_inference_was_is_priced_by_the_answer_or_else_by_what_was_a
     async with Gateway(settings, client=client) as gateway:
         response = await gateway.ask(about("a"), Tier.HAIKU)
     assert response.usage.cost_usd == Decimal("0.00002") * Decimal(factor)
+
+
+async def test_an_answer_says_where_and_with_which_prompt_it_was_asked() -> None:
+    client = FakeClient(good)
+    async with Gateway(Settings(), client=client) as gateway:
+        first, again, other = [
+            await gateway.ask(about(text, stage=stage), Tier.HAIKU)
+            for text, stage in (("a", "tickets"), ("a", "tickets"), ("b", "tickets"))
+        ]
+        sonnet = await gateway.ask(about("a"), Tier.SONNET)
+    assert again.usage.reused == 1
+    assert first.prompt == again.prompt == other.prompt != sonnet.prompt
+    assert len(first.prompt) == 16
+    assert {first.provider, again.provider, sonnet.provider} == {"anthropic"}
