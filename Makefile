@@ -7,7 +7,7 @@ TOOLS := .tools/.ready
 # What starts often, as the tests start it, is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo help setup chart-tools test drills check faults faults-short fuzz corpus bench-gateway measure \
+.PHONY: demo help setup chart-tools test oldest-sdk drills check faults faults-short fuzz corpus bench-gateway measure \
 	wheel picture screenshot format schemas settings lock clean
 
 demo: $(READY)  ## a day of events of all seven uses through the whole pipeline, on this machine alone
@@ -24,6 +24,9 @@ chart-tools: $(TOOLS)  ## helm and kube-score, from source (needs Go, takes minu
 test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
 	@tests/browser/install
 	@$(BIN)/pytest -n auto
+
+oldest-sdk: $(READY)  ## what depends on Anthropic's SDK, with the oldest release that is taken
+	@tests/sdk/oldest -n auto
 
 drills: $(READY) $(TOOLS)  ## long runs of whole programs against the clock; want a quiet machine
 	@$(BIN)/pytest -m drill
