@@ -5,6 +5,7 @@
 - `calls`: one call: wait, send, read what comes back, try again if it helps.
 - `limiter`, `rate_limits`, `breaker`: when a call may go; fair between stages.
 - `billing`, `workloads`: what calls cost; what a workload costs before it is run.
+- `failover`: which of two endpoints of a tier is asked. Pure. `routes`: how questions get there.
 - `budget`: what may be spent, alone or shared with other processes. Pure.
 - `prompts`: what is learnt of each prompt: prompt cache, estimates, time-outs.
 - `request_body`, `responses`, `failures`: what is sent, and what comes back means. Pure.

@@ -10,12 +10,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from math import inf
+from typing import Any, Protocol
 
 from pipeline.claude import failures
 from pipeline.claude.billing import PriceTable, Tokens
 from pipeline.claude.budget import ZERO, Budget
 from pipeline.claude.client import Client
+from pipeline.claude.failover import LeavesEndpoint
 from pipeline.claude.failures import Attempts, Backoff, Blocked, Bounds, Failure, Reject, Retry
 from pipeline.claude.limiter import Limiter, Permit
 from pipeline.claude.prompts import Prompt, content_weight
@@ -70,9 +72,29 @@ class Endpoint:
         return PROVIDERS[self.settings.provider]
 
 
+class Stay(Protocol):
+    """A question's time at one of the two endpoints of its tier."""
+
+    def is_over(self) -> bool:
+        """Whether the endpoint is out, and the other is not."""
+        ...
+
+    def end_after(self, attempts: Attempts) -> None:
+        """Raises `LeavesEndpoint` where its failures are reason enough to go to the other."""
+
+    def moved(self) -> "ModelRequest":
+        """The request for the same question to the other."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A request to be made; `bounds` where others than the settings' hold for its failures."""
+    """A request to be made.
+
+    Args:
+        stay: None where it is made at this endpoint or nowhere.
+        bounds: Where others than the settings' hold for its failures.
+    """
 
     question: Question[Any]
     tier: Tier
@@ -81,11 +103,16 @@ class ModelRequest:
     body: bytes
     weight: int
     max_output_tokens: int
+    stay: Stay | None = None
     bounds: Bounds | None = None
 
     @property
     def limiter(self) -> Limiter:
         return self.endpoint.limiter
+
+    @property
+    def leaves(self) -> Callable[[], bool] | None:
+        return None if self.stay is None else self.stay.is_over
 
 
 @dataclass(slots=True, eq=False)
@@ -98,10 +125,11 @@ class InFlightCall:
 
 @dataclass(frozen=True, slots=True)
 class CompletedCall:
-    """An answer that was paid, and its JSON, to be kept for equal requests."""
+    """An answer that was paid, and its JSON, to be kept for requests equal to the one it is to."""
 
     response: Response[Any]
     json: bytes
+    request: ModelRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +156,7 @@ class Caller:
 
         Raises:
             AnswerError: The answer is no use.
+            LeavesEndpoint: It is to be asked elsewhere; nothing of it is under way here any more.
         """
         limiter, peers = request.limiter, request.prompt.peers
         self._check_size(request)
@@ -143,6 +172,8 @@ class Caller:
                     raise asyncio.CancelledError("no caller waits for this answer any more")
                 if ended is None:
                     continue
+                if request.stay is not None and ended.kind != "rate_limited":
+                    request.stay.end_after(attempts)
                 if attempts.are_over(request.bounds or self.bounds):
                     cost = None if attempts.maybe_billed else Decimal(0)
                     raise errors.Unanswered(
@@ -157,6 +188,11 @@ class Caller:
                     tried = max(1, attempts.count)
                     await asyncio.sleep(self.backoff.seconds(tried, asked=ended.after))
                 await self._await_peers(request, attempts)
+        except LeavesEndpoint as leaves:
+            leaves.usage = Usage(unanswered=attempts.maybe_billed)
+            stage, maybe_billed = request.question.stage, attempts.maybe_billed
+            self.observer.moved(stage, limiter.model, maybe_billed=maybe_billed)
+            raise
         finally:
             limiter.questions -= 1
             limiter.suspects -= attempts.suspect
@@ -203,14 +239,19 @@ class Caller:
             cost = prompt.estimate(request.weight, request.max_output_tokens)
             most = self._at_most(request)
             permit = await request.limiter.acquire(
-                request.question.stage, cost, attempts, most, tenant=request.question.tenant
+                request.question.stage,
+                cost,
+                attempts,
+                most,
+                tenant=request.question.tenant,
+                leaves=request.leaves,
             )
             try:
                 # What has failed before is no fit probe.
                 if any(
                     each.probe and (retrying or each.control) for each in permit.passes.values()
                 ):
-                    return await self._ask_control(request, permit)
+                    return await self.ask_control(request, permit)
                 if warmup is not None:
                     warmup.sent()
                 seconds = prompt.time_limit(attempts.timed_out)
@@ -227,7 +268,8 @@ class Caller:
                 warmup.left()
         match sent.verdict:
             case Answered(answer, as_json, model, signals=signals):
-                return CompletedCall(Response(answer, model, usage, sent.seconds, signals), as_json)
+                response = Response(answer, model, usage, sent.seconds, signals)
+                return CompletedCall(response, as_json, request)
             case UnusableAnswer(error, detail, model):
                 raise error(detail, usage=usage, model=model, seconds=sent.seconds)
             case Reject(detail, filtered):
@@ -247,14 +289,21 @@ class Caller:
         # One asks for all who wait here, so that all go on as soon as it is answered.
         async with request.prompt.controlling:
             while not attempts.others_answered():
-                if isinstance(await self._ask_control(request), Retry):
+                if isinstance(await self.ask_control(request), Retry):
                     tried = min(tried + 1, CONTROL_DOUBLINGS)
                     await asyncio.sleep(self.backoff.seconds(tried))
 
-    async def _ask_control(
-        self, request: ModelRequest, permit: Permit | None = None
+    async def ask_control(
+        self, request: ModelRequest, permit: Permit | None = None, *, within: float = inf
     ) -> Retry | Blocked | None:
-        """Ask the same prompt about something harmless; None where it was answered."""
+        """Ask the same prompt about something harmless; None where it was answered.
+
+        Without a permit it waits for one. It may take the prompt's time limit, or `within` if that
+        is less.
+
+        Raises:
+            LeavesEndpoint: As `call`.
+        """
         prompt, peers, limit = request.prompt, request.prompt.peers, CONTROL_OUTPUT_TOKENS
         control = replace(
             request,
@@ -267,9 +316,11 @@ class Caller:
         if permit is None:
             cost = prompt.estimate(control.weight, limit)
             most = self._at_most(control)
-            permit = await control.limiter.acquire(control.question.stage, cost, first, most)
+            stage = control.question.stage
+            permit = await control.limiter.acquire(stage, cost, first, most, leaves=control.leaves)
         try:
-            sent = await self._send(control, permit, prompt.time_limit(), InFlightCall())
+            seconds = min(within, prompt.time_limit())
+            sent = await self._send(control, permit, seconds, InFlightCall())
             failure = sent.verdict if isinstance(sent.verdict, Retry | Blocked) else None
             peers.failed += failure is not None
             peers.answered += failure is None
@@ -297,7 +348,7 @@ class Caller:
         self, request: ModelRequest, attempts: Attempts, failure: Retry | Blocked, seconds: float
     ) -> None:
         was_suspect = attempts.suspect
-        attempts.maybe_billed |= failure.maybe_billed
+        attempts.maybe_billed += failure.maybe_billed
         if failure.kind == "timed_out":
             if not attempts.timed_out:
                 request.prompt.timed_out()
@@ -365,14 +416,15 @@ class Caller:
         if not self.budget.is_limited:
             return ZERO
         tokens = request.prompt.at_most(request.weight, request.max_output_tokens)
-        return self.prices.at_most(request.limiter.model, tokens, us_only=True)
+        return self.prices.at_most(request.endpoint.settings.model, tokens, us_only=True)
 
     def _maybe_billed(self, request: ModelRequest, cost: Cost) -> None:
         """Count a call without an answer against the budget: it may have been paid all the same."""
-        stage, model = request.question.stage, request.limiter.model
+        stage, model = request.question.stage, request.endpoint.settings.model
         tokens = _at_least(Tokens(), cost)
         self.budget.add(stage, self.prices.at_most(model, tokens))
-        self.observer.maybe_billed(stage, model, usd=self.prices.cost(model, tokens))
+        usd = self.prices.cost(model, tokens)
+        self.observer.maybe_billed(stage, request.limiter.model, usd=usd)
 
 
 def _read(

@@ -329,8 +329,8 @@ class Attempts:
             last failure, or at the start.
         count: The failures; once there is one, the question is retried.
         weight: The failures, each counted by the share of peers answered since the one before.
-        repeated: Whether no peer was answered between the last failure and the one before: of
-            failures in a row both count as one.
+        in_a_row: The last failures between which no peer was answered.
+        repeated: Whether there are several of those: both count as one.
         isolated: Whether the last failure concerns this event alone: it had failed before, and
             peers were answered in between.
         suspect: Whether it has failed twice while others were answered, or timed out while most
@@ -343,15 +343,19 @@ class Attempts:
     failed_before: int
     count: int = 0
     weight: float = 0.0
-    repeated: bool = False
+    in_a_row: int = 0
     isolated: bool = False
     suspect: bool = False
     timed_out: int = 0
     seconds: float = 0.0
     lasting: float = 0.0
-    maybe_billed: bool = False
+    maybe_billed: int = 0
     last_detail: str = ""
     _first_at: float = 0.0
+
+    @property
+    def repeated(self) -> bool:
+        return self.in_a_row > 1
 
     def others_answered(self) -> bool:
         """Whether a peer was answered since the last failure or, before that, since the start."""
@@ -365,7 +369,7 @@ class Attempts:
         answered = peers.answered - self.answered_before
         ended = answered + peers.failed - self.failed_before
         self.weight += answered / ended if ended else 0.0
-        self.repeated = self.count > 0 and not answered
+        self.in_a_row = 1 if answered else self.in_a_row + 1
         self.isolated = answered > 0 and (self.count > 0 or unclear)
         if not self.count:
             self._first_at = now

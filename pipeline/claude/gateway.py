@@ -9,10 +9,11 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 
 import orjson
@@ -21,7 +22,7 @@ from opentelemetry.trace import TracerProvider
 from pipeline.claude.billing import PriceTable
 from pipeline.claude.breaker import Breaker
 from pipeline.claude.budget import SPANS, Budget
-from pipeline.claude.calls import Caller, Endpoint, ModelRequest
+from pipeline.claude.calls import Caller, Endpoint, InFlightCall, ModelRequest, Stay
 from pipeline.claude.client import Client, SdkClient
 from pipeline.claude.failures import Backoff, Bounds, failure_of
 from pipeline.claude.limiter import Limiter, block_breaker, extra_slots
@@ -39,9 +40,10 @@ from pipeline.claude.request_body import content_of
 from pipeline.claude.request_groups import RequestGroups, Steers
 from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, ResponseCache
 from pipeline.claude.responses import HttpReply, NoReply
+from pipeline.claude.routes import Route, call_where_possible
 from pipeline.config import EndpointSettings, Settings
 from pipeline.model.errors import UsageError
-from pipeline.model.observer import Observer
+from pipeline.model.observer import Observer, Place
 from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier
 from pipeline.privacy.masking import Masked
@@ -59,8 +61,6 @@ CACHED_ANSWERS = 10_000
 """The latest answers that are kept for identical questions, in memory and on disk."""
 BACKOFF_FIRST_SECONDS = 0.5
 SPARE_CONNECTIONS = 8
-LEAST_AHEAD = 8
-"""The least number of questions that wait, so that the next call can go when one has ended."""
 PROBE_SECONDS = 15.0
 _OK, _NOT_FOUND = 200, 404
 LONG_CHARS = 20_000
@@ -122,25 +122,38 @@ class Gateway:
         accounts: defaultdict[Account, Breaker] = defaultdict(block_breaker)
         connections = claude.concurrency + sum(extra_slots(claude.concurrency)) + SPARE_CONNECTIONS
 
+        self._endpoints: dict[str, Endpoint] = {}
+
         def endpoint_of(place: EndpointSettings) -> Endpoint:
+            key = place.model_dump_json(exclude={"fallback"})
+            if key in self._endpoints:
+                return self._endpoints[key]
             asked = client
             if asked is None:
                 asked = SdkClient(place, connections=connections, traces=traces)
                 self._clients.append(asked)
+            name, taken = place.name, {each.limiter.model for each in self._endpoints.values()}
+            while name in taken:
+                # The same model with another key or at another address.
+                name = f"fallback/{name}"
             limiter = Limiter(
-                place.name,
+                name,
                 claude.concurrency,
                 account=accounts[account_of(place)],
                 budget=self._budget,
                 observer=self._observer,
                 clock=clock,
             )
-            return Endpoint(place, limiter, asked)
+            return self._endpoints.setdefault(key, Endpoint(place, limiter, asked))
 
-        models = settings.models
-        haiku = endpoint_of(models.haiku)
-        sonnet = haiku if models.sonnet == models.haiku else endpoint_of(models.sonnet)
-        self._endpoints = {Tier.HAIKU: haiku, Tier.SONNET: sonnet}
+        def route_to(tier: Tier) -> Route:
+            first = settings.models.of(tier)
+            endpoints: dict[Place, Endpoint] = {"first": endpoint_of(first)}
+            if first.fallback is not None:
+                endpoints["fallback"] = endpoint_of(first.fallback)
+            return Route(tier, endpoints, observer=self._observer, clock=clock)
+
+        self._routes = {tier: route_to(tier) for tier in Tier}
         self._budget.changed = self._resume
         longest = claude.backoff_max
         self._backoff = Backoff(min(BACKOFF_FIRST_SECONDS, longest), longest, jitter)
@@ -155,7 +168,9 @@ class Gateway:
         sizes = {name: stage.events_per_request for name, stage in self._stages.items()}
         self._group_sizes = {name: size for name, size in sizes.items() if size > 1}
         self._groups = RequestGroups(self._caller, self._prompts, self._group_sizes, steers)
-        self._call = self._groups.call if self._group_sizes else self._caller.call
+        at_one = self._groups.call if self._group_sizes else self._caller.call
+        has_fallback = any(route.has_fallback for route in self._routes.values())
+        self._call = partial(call_where_possible, at_one) if has_fallback else at_one
         self._cache = ResponseCache(
             call=self._call,
             observer=self._observer,
@@ -179,7 +194,7 @@ class Gateway:
             if self._budget.is_limited:
                 if self._share is not None:
                     await stack.enter_async_context(self._share(self._budget, self._failed))
-                for model in (endpoint.settings.name for endpoint in self._each()):
+                for model in (endpoint.settings.name for endpoint in self._endpoints.values()):
                     if self._prices.price(model) is None:
                         log.warning(
                             "the price of %s is not known: budgets count it as the most expensive"
@@ -193,6 +208,11 @@ class Gateway:
             stack.push_async_callback(self._stop)
             saving = background_task(self._save_regularly(), ended=self._failed)
             await stack.enter_async_context(saving)
+            for route in self._routes.values():
+                route.report()
+                for place in route.endpoints if route.has_fallback else ():
+                    probing = background_task(route.probe(place, self._caller), ended=self._failed)
+                    await stack.enter_async_context(probing)
             self._stack = stack.pop_all()
         return self
 
@@ -210,10 +230,12 @@ class Gateway:
             UnsupportedSchema: The API cannot take the stage's schema.
         """
         masked = await self._masked(question)
-        request = self._request(masked, tier, max_output_tokens or question.max_output_tokens)
+        limit = max_output_tokens or question.max_output_tokens
+        request_at = partial(self._request, masked, tier, limit)
+        request = self._routes[tier].begin(question.stage, request_at)
         if self._claude.answer_cache != "off":
             return masked.restored(await self._cache.ask(request))
-        return masked.restored((await self._call(request)).response)
+        return masked.restored((await self._call(request, InFlightCall(waiters=1))).response)
 
     async def _masked(self, question: Question[AnswerT]) -> Masked[AnswerT]:
         texts = sum(len(part.text) for part in question.parts if isinstance(part, Text))
@@ -222,19 +244,12 @@ class Gateway:
         return self._masking.masked(question)
 
     def paused_reason(self, stage: str, tier: Tier) -> str | None:
-        return self._endpoints[tier].limiter.paused_reason(stage)
+        return self._routes[tier].paused_reason(stage)
 
     def at_once(self, stage: str, tier: Tier) -> int:
-        """How many questions are worth asking at once: what is under way, and the next few.
-
-        Those that are suspect or hang come on top: they must not take the place of others.
-        """
-        limiter = self._endpoints[tier].limiter
-        calls = limiter.window.size
+        """How many questions are worth asking at once: what is under way, and the next few."""
         together = self._group_sizes.get(stage, 1) if tier is Tier.HAIKU else 1
-        return (
-            (calls + max(LEAST_AHEAD, calls // 4)) * together + limiter.suspects + limiter.hanging
-        )
+        return self._routes[tier].at_once(stage, together)
 
     def batch_lane(self, on_wait: Callable[[str | None], None] = lambda _: None) -> BatchLane:
         """For questions that may wait up to a day and cost half; `on_wait`: see `Batches`.
@@ -242,7 +257,7 @@ class Gateway:
         Raises:
             UsageError: Where Haiku is asked there are no batches.
         """
-        endpoint = self._endpoints[Tier.HAIKU]
+        endpoint = self._routes[Tier.HAIKU].endpoints["first"]
         if not endpoint.provider.batches:
             having = ", ".join(name for name, traits in PROVIDERS.items() if traits.batches)
             raise UsageError(
@@ -254,13 +269,17 @@ class Gateway:
         return BatchLane(api, self._caller, self._request, self._masking)
 
     async def probe(self) -> list[Probe]:
-        return [await _probe(endpoint) for endpoint in self._each()]
+        return [await _probe(endpoint) for endpoint in self._endpoints.values()]
 
-    def _each(self) -> Sequence[Endpoint]:
-        return list(dict.fromkeys(self._endpoints.values()))
-
-    def _request(self, masked: Masked[Any], tier: Tier, max_output_tokens: int) -> ModelRequest:
-        endpoint, question = self._endpoints[tier], masked.question
+    def _request(
+        self,
+        masked: Masked[Any],
+        tier: Tier,
+        max_output_tokens: int,
+        place: Place = "first",
+        stay: Stay | None = None,
+    ) -> ModelRequest:
+        endpoint, question = self._routes[tier].endpoints[place], masked.question
         prompt = self._prompts.of(question, tier, endpoint.settings)
         content = content_of(question.parts)
         return ModelRequest(
@@ -271,24 +290,27 @@ class Gateway:
             body=prompt.template.body(content, max_output_tokens=max_output_tokens),
             weight=content_weight(question.parts),
             max_output_tokens=max_output_tokens,
+            stay=stay,
         )
 
     async def _stop(self) -> None:
         await self._cache.close()
         await self._groups.close()
-        for endpoint in self._each():
+        for endpoint in self._endpoints.values():
             endpoint.limiter.close()
         await self._save()
 
     async def _save_regularly(self) -> None:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
-            for endpoint in self._each():
+            for endpoint in self._endpoints.values():
                 endpoint.limiter.report()
+            for route in self._routes.values():
+                route.report()
             await self._save()
 
     def _resume(self) -> None:
-        for endpoint in self._each():
+        for endpoint in self._endpoints.values():
             endpoint.limiter.resume()
 
     async def _save(self) -> None:

@@ -6,14 +6,16 @@ free and the rate limits allow it. `Limiter` waits; all that decides is pure.
 
 import asyncio
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from math import inf
 from typing import Generic, TypeVar
 
 from pipeline.claude.breaker import Breaker, Pass
 from pipeline.claude.budget import ZERO, Budget
+from pipeline.claude.failover import LeavesEndpoint, Standing
 from pipeline.claude.failures import Attempts, Blocked, Retry
 from pipeline.claude.rate_limits import NO_TOKENS, NOTHING, Cost, Limits, read_limits
 from pipeline.claude.responses import HttpReply, NoReply
@@ -48,6 +50,8 @@ HANGING_WINDOWS = 3
 as long as the average one. In an outage there are no answers, and nothing hangs."""
 LEAST_EXTRA = 16
 """Extra slots there are at least: what hangs costs a connection, and no work."""
+LEAST_AHEAD = 8
+"""The least number of questions that wait, so that the next call can go when one has ended."""
 SUSPECT_SHARE = 0.1
 """Of what others take from the limits, what suspect questions get while others wait for it."""
 HEALTHY: tuple[BreakerState, str | None] = "closed", None
@@ -114,6 +118,10 @@ class FairQueue(Generic[ItemT]):
 
     def __contains__(self, stage: str) -> bool:
         return any(each[0] == stage for each in self._queues)
+
+    def __iter__(self) -> Iterator[ItemT]:
+        for queues in self._queues.values():
+            yield from chain(*queues)
 
 
 class Window:
@@ -189,6 +197,7 @@ class _Waiter:
     cost: Cost
     usd: Decimal
     suspect: bool
+    leaves: Callable[[], bool] | None
     granted: asyncio.Future[Permit]
 
 
@@ -257,12 +266,18 @@ class Limiter:
         usd: Decimal = ZERO,
         *,
         tenant: str = "",
+        leaves: Callable[[], bool] | None = None,
     ) -> Permit:
         """Wait until a call may go; `usd` is what it may cost at most.
 
         Those that are retried go first, in the order in which they came back, unless calls are
         probes: those are for questions that have not failed, where any wait.
+
+        Raises:
+            LeavesEndpoint: `leaves`, which is asked when something has changed, says so.
         """
+        if leaves is not None and leaves():
+            raise LeavesEndpoint
         now, suspect = self._clock(), attempts.suspect
         queue = self._suspect_queue if suspect else self._queue
         if (
@@ -274,13 +289,13 @@ class Limiter:
             self._observer.waited(stage, self.model, seconds=0.0)
             return self._enter(stage, cost, usd, now, suspect=suspect)
         granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(stage, cost, usd, suspect, granted)
+        waiter = _Waiter(stage, cost, usd, suspect, leaves, granted)
         queue.push((stage, tenant), waiter, first=attempts.count > 0 and not suspect)
         self._grant()
         try:
             permit = await granted
         except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
                 # Nothing was sent, so what was reserved for it is not used.
                 self._limits.take(NOTHING, instead_of=cost)
                 self.release(granted.result())
@@ -359,6 +374,14 @@ class Limiter:
             gate.abandoned(passed)
         self._leave(permit)
 
+    def at_once(self, together: int = 1) -> int:
+        """How many questions are worth asking at once: what is under way, and the next few.
+
+        Those that are suspect or hang come on top: they must not take the place of others.
+        """
+        calls = self.window.size
+        return (calls + max(LEAST_AHEAD, calls // 4)) * together + self.suspects + self.hanging
+
     def paused_reason(self, stage: str) -> str | None:
         """Why no question of a stage can go for a while, or None."""
         if self._budget.is_limited and (used_up := self._budget.used_up(stage)) is not None:
@@ -375,8 +398,15 @@ class Limiter:
             return gate.because
         return None
 
+    def standing(self, stage: str) -> Standing:
+        """Whether a stage can ask this endpoint, as far as calls have shown."""
+        gates = (*self._gates, self._stage_blocks[stage])
+        because = next((gate.because for gate in gates if gate.because is not None), None)
+        return Standing(because, self._limits.paused_until)
+
     def report(self) -> None:
         """Report what has changed, by a call, by one of another model, or by time."""
+        self._let_leave()
         now = self._clock()
         state = self._breaker.state(now)
         if state == "half_open" and not self.questions:
@@ -402,6 +432,17 @@ class Limiter:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def _let_leave(self) -> None:
+        leaving = [
+            waiter
+            for waiter in chain(self._queue, self._suspect_queue)
+            if waiter.leaves is not None and not waiter.granted.done() and waiter.leaves()
+        ]
+        for waiter in leaving:
+            waiter.granted.set_exception(LeavesEndpoint())
+        if leaving:
+            self._grant()
 
     def _gate_succeeded(self, gate: Breaker, passed: Pass, now: float) -> None:
         gate.succeeded(passed, now)

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from pipeline.claude.calls import Caller, CompletedCall, InFlightCall, ModelRequest
+from pipeline.claude.failover import LeavesEndpoint
 from pipeline.claude.failures import Bounds
 from pipeline.claude.prompts import Prompt, Prompts
 from pipeline.claude.request_body import Content, absent_key, content_of
@@ -97,7 +98,7 @@ def read_item(
 def shares(usage: Usage, weights: Sequence[int]) -> list[Usage]:
     """Split what a request cost among its events; the parts add up to the whole.
 
-    Input is split by weight, all else evenly; the call itself counts for the first event.
+    Input is split by weight, all else evenly; calls count for the first event.
     """
     even = [1] * len(weights)
     inputs = _split(usage.input_tokens, weights)
@@ -111,6 +112,7 @@ def shares(usage: Usage, weights: Sequence[int]) -> list[Usage]:
     return [
         Usage(
             calls=usage.calls if index == 0 else 0,
+            unanswered=usage.unanswered if index == 0 else 0,
             input_tokens=inputs[index],
             cache_read_tokens=reads[index],
             cache_write_tokens=writes[index],
@@ -136,11 +138,15 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a request brought for one of its events: an answer, or only its share of the cost."""
+    """What a request brought for one of its events: an answer, or only its share of the cost.
+
+    `leaves`: it is to be asked elsewhere.
+    """
 
     completed: CompletedCall | None
     usage: Usage
     seconds: float
+    leaves: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -194,15 +200,20 @@ class RequestGroups:
             item.is_wanted = False
         if outcome.completed is not None:
             return outcome.completed
+        if outcome.leaves:
+            raise LeavesEndpoint(outcome.usage)
         try:
             alone = await self.caller.call(request, in_flight)
+        except LeavesEndpoint as leaves:
+            leaves.usage = outcome.usage + leaves.usage
+            raise
         except AnswerError as error:
             error.usage = outcome.usage + error.usage
             error.seconds += outcome.seconds
             raise
         paid = alone.response
         usage, seconds = outcome.usage + paid.usage, outcome.seconds + paid.seconds
-        return CompletedCall(replace(paid, usage=usage, seconds=seconds), alone.json)
+        return replace(alone, response=replace(paid, usage=usage, seconds=seconds))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -223,9 +234,11 @@ class RequestGroups:
         for item in items:
             item.in_flight.sending = True
         answers: list[tuple[Any, bytes] | None] = [None] * len(items)
-        model = ""
+        model, leaves = "", False
         try:
             completed = await self.caller.call(self._joint_request(items))
+        except LeavesEndpoint as error:
+            usage, seconds, leaves = error.usage, 0.0, True
         except AnswerError as error:
             # Whatever is wrong, it may be wrong with one of them alone.
             usage, seconds = error.usage, error.seconds
@@ -245,9 +258,12 @@ class RequestGroups:
         split = shares(usage, [item.request.weight for item in items])
         return {
             item: _Outcome(
-                CompletedCall(Response(read[0], model, share, seconds), read[1]) if read else None,
+                CompletedCall(Response(read[0], model, share, seconds), read[1], item.request)
+                if read
+                else None,
                 share,
                 seconds,
+                leaves,
             )
             for item, read, share in zip(items, answers, split, strict=True)
         }

@@ -139,6 +139,11 @@ class Usage(Record):
     reused: Count = Field(
         0, description="Answers taken from an identical question, in flight or recent: not paid."
     )
+    unanswered: Count = Field(
+        0,
+        description="Requests without an answer before the event was asked elsewhere, which may "
+        "have been paid all the same: neither in `calls` nor in the cost.",
+    )
     input_tokens: Count = Field(0, description="Prompt tokens outside the prompt cache.")
     cache_read_tokens: Count = Field(0, description="Prompt tokens read from the prompt cache.")
     cache_write_tokens: Count = Field(0, description="Prompt tokens written to the prompt cache.")
@@ -154,6 +159,7 @@ class Usage(Record):
         return Usage(
             calls=counted(self.calls, other.calls),
             reused=counted(self.reused, other.reused),
+            unanswered=counted(self.unanswered, other.unanswered),
             input_tokens=counted(self.input_tokens, other.input_tokens),
             cache_read_tokens=counted(self.cache_read_tokens, other.cache_read_tokens),
             cache_write_tokens=counted(self.cache_write_tokens, other.cache_write_tokens),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.claude.budget import Budget
+from pipeline.claude.failover import LeavesEndpoint
 from pipeline.claude.failures import Attempts, Blocked, Peers, Retry
 from pipeline.claude.limiter import BREAKER_FAILURES, Limiter, Permit, block_breaker
 from pipeline.claude.rate_limits import Cost
@@ -65,6 +66,32 @@ async def seconds_until_the_next(limiter: Limiter) -> float:
     begin = now()
     await a_permit(limiter)
     return now() - begin
+
+
+def test_those_that_wait_leave_once_they_are_to_go_elsewhere_and_not_those_under_way() -> None:
+    async def main() -> None:
+        out: list[bool] = []
+        limiter = limiter_of(1)
+        holder = await a_permit(limiter)
+        waiting = [
+            asyncio.create_task(
+                limiter.acquire("tickets", SMALL, attempts(), leaves=lambda: bool(out))
+            )
+            for _ in range(2)
+        ]
+        staying = asyncio.create_task(a_permit(limiter))
+        await asyncio.sleep(1)
+        out.append(True)
+        limiter.report()
+        # One is given up in the very moment.
+        waiting[1].cancel()
+        await asyncio.wait(waiting)
+        assert isinstance(waiting[0].exception(), LeavesEndpoint)
+        assert waiting[1].cancelled()
+        limiter.answered(holder, SMALL, NO_NEWS)
+        limiter.release(await staying)
+
+    run_in_virtual_time(main())
 
 
 def test_a_call_given_up_before_it_is_sent_leaves_what_it_had_reserved_to_the_next() -> None:

@@ -431,7 +431,7 @@ async def test_what_is_too_large_for_a_provider_is_rejected_and_not_sent(
 
 def gates(models: ModelSettings) -> list[Breaker]:
     gateway = Gateway(Settings(models=models))
-    return [gateway._endpoints[tier].limiter._gates[0] for tier in Tier]
+    return [gateway._routes[tier].endpoints["first"].limiter._gates[0] for tier in Tier]
 
 
 def test_an_account_is_blocked_for_all_its_models_and_for_no_other(
