@@ -239,6 +239,20 @@ BLOCKED = Metric(
     "pipeline_model_blocked", "gauge", ("model",), "0 or 1",
     "1 while no call can succeed until a person fixes something: key, permission, spend limit.",
 )  # fmt: skip
+IN_USE = Metric(
+    "pipeline_endpoint_in_use", "gauge", ("tier", "model", "place"), "0 or 1",
+    "1 while a tier asks that endpoint: its first, or its fallback.",
+    values={"place": ("first", "fallback")},
+)  # fmt: skip
+MOVED = Metric(
+    "pipeline_questions_moved_total", "counter", ("stage", "model"), "questions",
+    "Questions that left an endpoint, which was out, for the other one of their tier.",
+)  # fmt: skip
+UNANSWERED = Metric(
+    "pipeline_moved_calls_unanswered_total", "counter", ("stage", "model"), "calls",
+    "Calls of these that ended without an answer and may have been paid all the same, so that "
+    "the question is paid twice.",
+)  # fmt: skip
 SPENT = Metric(
     "pipeline_spent_usd", "gauge", ("stage", "window"), "US dollars",
     "Spent by all processes in the running hour or day, as the budgets count it.",

@@ -169,7 +169,11 @@ class Status:
         """
         older, newer = self._readings[0], self._read()
         report = self.health.ready()
-        models = {*newer.by(catalogue.CALLS, "model"), *newer.by(catalogue.BREAKER, "model")}
+        models = {
+            model
+            for metric in (catalogue.CALLS, catalogue.BREAKER, catalogue.IN_USE)
+            for model in newer.by(metric, "model")
+        }
         cost = newer.total(catalogue.COST)
         decided_first = newer.total(catalogue.DECISIONS, tier=Tier.HAIKU)
         return {
@@ -249,7 +253,11 @@ class Status:
         }
 
     def _model(self, name: str, older: Reading, newer: Reading) -> View:
-        """One model; `limits` are per minute and by kind, empty until a response states them."""
+        """One model; `limits` are per minute and by kind, empty until a response states them.
+
+        `places` say by tier whether it is asked here, where this is its `first` endpoint or its
+        `fallback`.
+        """
         calls = newer.by(catalogue.CALLS, "end", model=name)
         before = older.by(catalogue.CALLS, "end", model=name)
         waits = catalogue.WAIT_SECONDS
@@ -270,6 +278,15 @@ class Status:
             "reused": int(newer.total(catalogue.REUSED, model=name)),
             "breaker": self.conditions.breakers.get(name),
             "blocked_because": self.conditions.blocked.get(name),
+            "places": {
+                place: {
+                    tier: bool(any_of_them)
+                    for tier, any_of_them in newer.largest_by(
+                        catalogue.IN_USE, "tier", model=name, place=place
+                    ).items()
+                }
+                for place in catalogue.IN_USE.values["place"]
+            },
             # One organisation's limit, as the responses to each worker stated it last.
             "limits": newer.largest_by(catalogue.RATE_LIMIT, "kind", model=name),
             "remaining": newer.smallest_by(catalogue.RATE_LIMIT_REMAINING, "kind", model=name),

@@ -9,6 +9,8 @@ from pipeline.observe.metrics import Conditions, Metrics
 from pipeline.stream.records import Disposition
 
 HAIKU, SONNET, UNKNOWN = "claude-haiku", "claude-sonnet", "claude-unknown"
+FIRST = "bedrock/claude-haiku"
+"""What `HAIKU` is the fallback of."""
 
 
 class Trouble:
@@ -45,6 +47,8 @@ class Trouble:
         metrics.breaker(SONNET, "open")
         metrics.breaker(HAIKU, "closed")
         metrics.blocked(SONNET, because="The API key is not accepted.")
+        metrics.in_use(Tier.HAIKU, FIRST, "first", in_use=False)
+        metrics.in_use(Tier.HAIKU, HAIKU, "fallback", in_use=True)
         metrics.limit(HAIKU, "requests", limit=1, remaining=0.6)
         metrics.limit(HAIKU, "input_tokens", limit=1e9, remaining=9e8)
         metrics.limit(HAIKU, "output_tokens", limit=1e9, remaining=9e8)
