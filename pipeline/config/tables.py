@@ -4,7 +4,7 @@ Each field is a setting: its default, its unit and its meaning are written to do
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -377,6 +377,14 @@ class ModelSettings(Section):
 
     def of(self, tier: Tier) -> TierSettings:
         return self.haiku if tier is Tier.HAIKU else self.sonnet
+
+    def places(self) -> Iterator[tuple[str, EndpointSettings]]:
+        """Each place where a model is asked, by the name of its table."""
+        for tier in Tier:
+            first = self.of(tier)
+            yield f"models.{tier}", first
+            if first.fallback is not None:
+                yield f"models.{tier}.fallback", first.fallback
 
 
 class TokenPrices(Section):

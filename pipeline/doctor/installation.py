@@ -150,8 +150,8 @@ def check_port(site: Site) -> Iterator[Finding]:
 
 def files_needed(settings: Settings) -> int:
     """Open files and connections that one process may come to. Pure."""
-    models = len({settings.models.haiku.name, settings.models.sonnet.name})
-    calls = (settings.claude.concurrency + SPARE_CONNECTIONS) * models
+    places = len({place.name for _, place in settings.models.places()})
+    calls = (settings.claude.concurrency + SPARE_CONNECTIONS) * places
     partitions = settings.topics.partitions * max(1, len(settings.enabled))
     return calls + partitions * _CONNECTIONS_OF_A_PARTITION + _OTHER_FILES
 

@@ -74,6 +74,12 @@ def check_key(site: Site) -> Iterator[Finding]:
     """Finds no API key, an empty one, one with quotes or whitespace, an example's, an Admin key,
     one under another variable's name.
     """
+    if not any(
+        place.provider == "anthropic" and place.key_file is None
+        for _, place in site.settings.models.places()
+    ):
+        yield ok(f"{KEY} is not needed.")
+        return
     key, token = site.environment.get(KEY), site.environment.get(TOKEN)
     misplaced = [name for name in _WRONG_PLACES if site.environment.get(name)]
     if key:
@@ -243,7 +249,7 @@ def _of_model(tier: str, model: str, today: date) -> Iterator[Finding]:
 def check_prices(site: Site) -> Iterator[Finding]:
     """Finds a model whose price is not known."""
     prices, models = PriceTable(site.settings.claude.prices), site.settings.models
-    for model in dict.fromkeys((models.haiku.model, models.sonnet.model)):
+    for model in dict.fromkeys(place.model for _, place in models.places()):
         if prices.price(model) is None:
             yield warning(
                 f"The price of {model} is not known.",
