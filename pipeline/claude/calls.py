@@ -316,8 +316,11 @@ class Caller:
                 end = "answered" if isinstance(verdict, Answered) else _ENDS[verdict.error]
                 usage, used = self._paid(request, verdict.model, bill, permit.cost), permit.cost
                 if bill.is_known:
-                    # Prompt cache reads are free.
-                    used = Cost(usage.input_tokens + usage.cache_write_tokens, usage.output_tokens)
+                    used = Cost(
+                        usage.input_tokens + usage.cache_write_tokens,
+                        usage.output_tokens,
+                        cache_read_tokens=usage.cache_read_tokens,
+                    )
                     began, took = sent.started, sent.seconds
                     request.prompt.learn(request.weight, usage, started=began, seconds=took)
                 limiter.answered(permit, used, sent.reply)

@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Literal, Self
 
 import orjson
 
+from pipeline.claude.rate_limits import RENAMED
 from pipeline.claude.responses import HttpReply, NoReply, excerpt
 from pipeline.config import ClaudeSettings
+from pipeline.model.observer import LimitKind
 
 RetryKind = Literal["rate_limited", "overloaded", "server_error", "timed_out", "disconnected"]
 Scope = Literal["stage", "model", "account"]
@@ -27,13 +29,15 @@ Scope = Literal["stage", "model", "account"]
 class Retry:
     """The same request may succeed later, `after` the seconds that the API asks to wait.
 
-    `detail` is a sentence for a person; `ramp`: usage grows faster than the API allows.
+    `detail` is a sentence for a person; `ramp`: usage grows faster than the API allows; `limits`:
+    those that it names as exceeded.
     """
 
     kind: RetryKind
     detail: str
     after: float | None = None
     ramp: bool = False
+    limits: frozenset[LimitKind] = frozenset()
     maybe_billed: bool = False
     unclear: ClassVar = False
 
@@ -139,6 +143,15 @@ _FRAME = re.compile(
 )
 """A 400 that names a place of the request which is the same for every event of a stage, and not
 `messages`: no event is at fault, and each would be rejected."""
+_LIMITS: Mapping[LimitKind, re.Pattern[str]] = {
+    "requests": re.compile(
+        r"\brequests per\b|\bRPM\b|_requests_|\bcall rate\b|\btype: requests\b", re.IGNORECASE
+    ),
+    "input_tokens": re.compile(r"\b(input|prompt)[ _-]tokens\b|_input_token", re.IGNORECASE),
+    "output_tokens": re.compile(r"\b(output|completion)[ _-]tokens\b|_output_token", re.IGNORECASE),
+}
+"""What 429s of the API, of clouds and of gateways call their limits."""
+_TOKENS = re.compile(r"\btokens\b|\bTPM\b|\btoken rate\b", re.IGNORECASE)
 _NEVER_OF_AN_EVENT = re.compile(r"(system|tools|output_config|output_format)[.:\[]")
 """Places of the request where nothing of an event stands, whatever is said of them."""
 _IN_MESSAGES = re.compile(r"messages[.\[]\d")
@@ -184,7 +197,19 @@ def classify(
         value = headers.get("retry-after-ms") or headers["retry-after"]
         said = excerpt(value.encode("utf-8", "replace"))
         detail = f"{detail} (retry-after: {said}; tried again after {after:.0f} s all the same)"
-    return Retry(_KINDS.get(status, "server_error"), detail, after, ramp=code == _RAMP)
+    kind = _KINDS.get(status, "server_error")
+    limits = _limits_in(message) if kind == "rate_limited" else frozenset()
+    return Retry(kind, detail, after, ramp=code == _RAMP, limits=limits)
+
+
+def _limits_in(message: str) -> frozenset[LimitKind]:
+    """The limits that a 429 names; a limit on tokens may be of input, of output, or of both."""
+    # What follows is advice, and may speak of tokens, too.
+    sentence = message.partition(". ")[0]
+    named = {kind for kind, words in _LIMITS.items() if words.search(sentence)}
+    if not named and _TOKENS.search(sentence):
+        return frozenset({"input_tokens", "output_tokens"})
+    return frozenset(named)
 
 
 def _about_the_account(code: str | None, message: str) -> Blocked | None:
@@ -245,9 +270,10 @@ def malformed(detail: str) -> Retry:
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Seconds to wait by `retry-after-ms` or `retry-after`; None where neither says a time."""
-    for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        if (seconds := _seconds(headers.get(name, ""), factor, now)) is not None:
-            return min(LONGEST_RETRY_AFTER, max(0.0, seconds))
+    for before in ("", RENAMED):
+        for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+            if (seconds := _seconds(headers.get(before + name, ""), factor, now)) is not None:
+                return min(LONGEST_RETRY_AFTER, max(0.0, seconds))
     return None
 
 

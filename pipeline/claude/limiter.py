@@ -15,7 +15,14 @@ from typing import Generic, TypeVar
 from pipeline.claude.breaker import Breaker, Pass
 from pipeline.claude.budget import ZERO, Budget
 from pipeline.claude.failures import Attempts, Blocked, Retry
-from pipeline.claude.rate_limits import NO_TOKENS, NOTHING, Cost, Limits, read_limits
+from pipeline.claude.rate_limits import (
+    ALL_LIMITS,
+    NO_TOKENS,
+    NOTHING,
+    Cost,
+    Limits,
+    read_limits,
+)
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.model.observer import BreakerState, Observer
 
@@ -38,7 +45,8 @@ POLL_SECONDS = 1.0
 """The longest time until the limits are asked again: other replicas may have left some."""
 SOON_SECONDS = 0.0005
 """What is less than that away is now; timers are no finer."""
-PAUSE_WITHOUT_RETRY_AFTER = 2.0
+LEARNED_FROM = 2
+"""A question's 429s that a pace is learned from: more may be its own trouble."""
 LONG_PAUSE_SECONDS = 2.0
 """A pause of that length that the API asks for closes the intake."""
 QUICK_SECONDS = 3.0
@@ -282,7 +290,7 @@ class Limiter:
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
                 # Nothing was sent, so what was reserved for it is not used.
-                self._limits.take(NOTHING, instead_of=cost)
+                self._limits.settle(NOTHING, instead_of=cost)
                 self.release(granted.result())
             raise
         self._observer.waited(stage, self.model, seconds=self._clock() - now)
@@ -298,7 +306,7 @@ class Limiter:
             self._gate_succeeded(gate, passed, now)
         self._answers += 1
         self.window.succeeded(len(self._in_window))
-        self._limits.take(used, instead_of=permit.cost)
+        self._limits.settle(used, instead_of=permit.cost)
         self._read_headers(reply, now)
         self._leave(permit)
         if self._reported != HEALTHY:
@@ -314,9 +322,14 @@ class Limiter:
         if failure.kind == "rate_limited":
             # The service works: it was asked too fast.
             self._gate_succeeded(breaker, passed, now)
+            limits = failure.limits or ALL_LIMITS
             if not attempts.isolated:
                 self._refusal = failure.detail
-                self._limits.refused(now, seconds=failure.after or PAUSE_WITHOUT_RETRY_AFTER)
+                self._limits.refused(
+                    permit.cost, limits, now, sent_at=permit.since, seconds=failure.after
+                )
+            elif attempts.count <= LEARNED_FROM:
+                self._limits.learn(limits, now, sent_at=permit.since)
             if failure.ramp:
                 self.window.ramped()
         else:
@@ -328,14 +341,14 @@ class Limiter:
             if gate is not breaker:
                 gate.abandoned(passed)
         if not failure.maybe_billed:
-            self._limits.take(NO_TOKENS, instead_of=permit.cost)
+            self._limits.settle(NO_TOKENS, instead_of=permit.cost)
         self._leave(permit)
         self.report()
 
     def blocked(self, permit: Permit, failure: Blocked, attempts: Attempts) -> None:
         """No call can succeed until a person fixes something."""
         now = self._clock()
-        self._limits.take(NO_TOKENS, instead_of=permit.cost)
+        self._limits.settle(NO_TOKENS, instead_of=permit.cost)
         blocks = {"account": self._account, "model": self._model_block}
         culprit = blocks.get(failure.scope, self._stage_blocks[permit.stage])
         # What is wider than the culprit works, and of what is narrower nothing is known.
@@ -549,5 +562,5 @@ class Limiter:
         snapshots = read_limits(reply.headers)
         for kind, limit in snapshots.items():
             self._observer.limit(self.model, kind, limit=limit.limit, remaining=limit.remaining)
-        if snapshots:
+        if snapshots or reply.status == 200:  # noqa: PLR2004
             self._limits.update(snapshots, now)

@@ -160,6 +160,7 @@ class Prompt:
         """Held while a control question is asked: one is enough for all who wait."""
         self._samples = 0
         self._counted_static = template.static_bytes
+        self._cached_tokens = 0
         self._tokens_per_byte = TOKENS_PER_BYTE
         self._output_tokens: float = FIRST_OUTPUT_TOKENS
         self._most_seconds = most_seconds
@@ -170,6 +171,7 @@ class Prompt:
         return Cost(
             input_tokens=(weight + self._counted_static) * self._tokens_per_byte,
             output_tokens=min(self._output_tokens, max_output_tokens),
+            cache_read_tokens=self._cached_tokens,
         )
 
     def at_most(self, weight: int, max_output_tokens: int) -> Tokens:
@@ -200,6 +202,7 @@ class Prompt:
         self._factor = max(1.0, self._factor * SHRINKING)
         rate = max(COST_RATE, 1 / self._samples)
         cached, written = usage.cache_read_tokens, usage.cache_write_tokens
+        self._cached_tokens = cached
         self._counted_static = 0 if cached else self.template.static_bytes
         seen = (usage.input_tokens + written) / (weight + self._counted_static)
         self._tokens_per_byte += rate * (seen - self._tokens_per_byte)

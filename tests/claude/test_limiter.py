@@ -94,6 +94,9 @@ def test_a_call_given_up_after_it_was_sent_keeps_its_reservation() -> None:
 
 
 REFUSED = Retry("rate_limited", "The API answered 429: slow down")
+TOKENS = Retry(
+    "rate_limited", "The API answered 429", limits=frozenset({"input_tokens", "output_tokens"})
+)
 UNCLEAR = Blocked("The API rejects a request, and does not say why.", "stage", unclear=True)
 
 
@@ -193,7 +196,7 @@ def test_where_tokens_are_scarce_suspects_get_a_tenth_of_what_the_others_take(st
                 permit = await limiter.acquire(stage if suspect else "tickets", SMALL, asked)
                 taken[suspect] += 1
                 await asyncio.sleep(1)
-                limiter.answered(permit, SMALL, NO_NEWS)
+                limiter.answered(permit, SMALL, answer(6_000))
 
         tasks = [asyncio.create_task(work(suspect=n % 2 == 0)) for n in range(100)]
         await asyncio.sleep(60)
@@ -258,3 +261,45 @@ def test_what_suspects_took_before_any_limit_was_known_is_not_held_against_them(
         assert limiter._due_to_suspects >= 0
 
     run_in_virtual_time(main())
+
+
+async def refused_at_work(limiter: Limiter, refusal: Retry = REFUSED) -> None:
+    """Ask ten times a second for a good minute, and meet the first 429."""
+    for _ in range(610):
+        permit = await a_permit(limiter)
+        await asyncio.sleep(0.1)
+        limiter.answered(permit, SMALL, NO_NEWS)
+    limiter.failed(await a_permit(limiter), refusal, NO_NEWS, attempts(failed=1))
+
+
+@pytest.mark.parametrize("refusal", [REFUSED, TOKENS])
+def test_a_429_without_headers_or_a_time_stops_nothing_and_sets_a_pace(refusal: Retry) -> None:
+    async def main() -> None:
+        limiter = limiter_of(64)
+        await refused_at_work(limiter, refusal)
+        assert limiter.paused_reason("tickets") is None
+        begin = now()
+        for _ in range(20):
+            limiter.answered(await a_permit(limiter), SMALL, NO_NEWS)
+        assert 1.5 < now() - begin < 4
+
+    run_in_virtual_time(main())
+
+
+def test_a_pace_is_learned_from_a_questions_first_two_429s_and_from_no_more() -> None:
+    async def main() -> list[float]:
+        paces = []
+        for failed in (2, 3):
+            limiter = limiter_of(64)
+            await refused_at_work(limiter)
+            await asyncio.sleep(5)
+            isolated = replace(attempts(failed=failed), isolated=True)
+            limiter.failed(await a_permit(limiter), REFUSED, NO_NEWS, isolated)
+            begin = now()
+            for _ in range(10):
+                limiter.answered(await a_permit(limiter), SMALL, NO_NEWS)
+            paces.append(10 / (now() - begin))
+        return paces
+
+    second, third = run_in_virtual_time(main())
+    assert second < 0.8 * third
