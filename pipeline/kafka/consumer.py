@@ -14,6 +14,7 @@ from aiokafka.errors import (
     IllegalStateError,
     KafkaConnectionError,
     KafkaError,
+    NoOffsetForPartitionError,
     OffsetOutOfRangeError,
     TopicAuthorizationFailedError,
 )
@@ -188,6 +189,9 @@ class KafkaConsumer:
         except OffsetOutOfRangeError as error:
             [(partition, offset)] = error.args[0].items()
             raise PositionLost(TopicPartition(*partition), offset) from error
+        except NoOffsetForPartitionError:
+            # aiokafka looked for a place by itself before the partition was started at its own.
+            return {}
         except TopicAuthorizationFailedError as error:
             # Others may be read, and a person may grant it at any time.
             if self.trouble() is None:

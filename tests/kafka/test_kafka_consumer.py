@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import NewTopic
+from aiokafka.errors import NoOffsetForPartitionError
 
 from pipeline.config import KafkaSettings, StreamSettings
 from pipeline.kafka.connection import admin_client, producer_client
@@ -163,6 +165,22 @@ async def test_a_place_that_the_log_does_not_have_is_lost_and_never_exchanged_fo
             await source.poll(consumer, 1)
         consumer.start_at(source.partitions[0], 0)
         assert [record.value for record in await source.poll(consumer, 1)] == [b"v"]
+
+
+async def test_that_a_group_has_no_offset_ends_nothing_once_its_partition_has_started(
+    source: Source,
+) -> None:
+    async with producer_client(source.settings) as producer:
+        await producer.send_and_wait(source.topic, b"v", partition=0)
+    async with source.consumer() as consumer:
+        [first, _] = source.partitions
+        await source.poll(consumer, 1, [first])
+        # As aiokafka's background task does, which asks for an offset as soon as it is assigned.
+        fetcher = consumer._client._fetcher
+        fetcher._set_error(KafkaPartition(*first), NoOffsetForPartitionError(first))
+        assert await consumer.poll([first], seconds=0, records=10) == {}
+        consumer.start_at(first, 0)
+        assert len(await source.poll(consumer, 1, [first])) == 1
 
 
 async def test_what_is_not_assigned_cannot_be_started(source: Source) -> None:
