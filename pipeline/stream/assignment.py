@@ -77,6 +77,7 @@ class Assignment:
                 return
             self._assigned = frozenset(partitions)
             self._wanted = self._assigned - frozenset(releasing)
+            self._context.pacer.partitions = max(1, len(self._wanted))
             for partition in self._answers.keys() - self._assigned - self._serving.keys():
                 self._answers[partition].cancel()
             for partition, worker in self.workers.items():

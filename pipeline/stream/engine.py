@@ -15,7 +15,6 @@ from pipeline.stream.intake import Intake, IntakeGate, Poller, Throttle
 from pipeline.stream.monitor import Monitor, StreamStatus
 from pipeline.stream.partition_worker import (
     COMMIT_COUNT,
-    COMMITS_PER_SECOND,
     CommitPacer,
     WorkerContext,
 )
@@ -115,7 +114,7 @@ class Engine:
             # With tenants not all that is done has waited: some overtake a crowd.
             pacer=CommitPacer()
             if settings.tenant_from is None
-            else CommitPacer(in_backlog=COMMITS_PER_SECOND),
+            else CommitPacer(in_backlog=0.0),
             observer=self.observer,
             rescue=self.rescue,
             completed=intake.completed,

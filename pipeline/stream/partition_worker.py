@@ -44,10 +44,10 @@ COMMITS_PER_SECOND = 60.0
 """Of all partitions of a stage in a process, in the long run, however many there are. A commit
 costs 2.3 ms of a core whatever is in it (measured with 1 to 15 records), so this is a seventh of
 one."""
-COMMITS_IN_BACKLOG = 10.0
-"""The same while records wait for a slot. They wait longer than a commit takes, so a later one is
-not noticed, and the core has more left for what is waited for. What bounds it is what a killed
-process has to ask again: half a second of results at six partitions."""
+BACKLOG_SECONDS = 0.6
+"""From commit to commit of a partition while records wait for a slot. They wait longer than that,
+so a later one is not noticed, and the core has more left for what is waited for. What bounds it is
+what a killed process has to ask again."""
 BURST = 10.0
 """Commits that may go at once after a pause."""
 _RETRY_FIRST = 0.1
@@ -67,20 +67,25 @@ class CommitPacer:
     """Spreads the commits of all partitions of a stage over time, and less in a backlog.
 
     A partition that has not committed for `stream.commit_interval` commits as soon as it has a
-    result. The more there is to commit, the more shares a transaction; the more partitions there
-    are, the longer each waits for its turn.
+    result. The more there is to commit, the more shares a transaction; the more `partitions` there
+    are, the longer each waits for its turn. Those with a backlog do not hold up the others.
     """
 
     _: KW_ONLY
     per_second: float = COMMITS_PER_SECOND
-    in_backlog: float = COMMITS_IN_BACKLOG
+    in_backlog: float = BACKLOG_SECONDS
     burst: float = BURST
+    partitions: int = field(default=1, init=False)
     _next: float = field(default=float("-inf"), init=False)
+    _next_in_backlog: float = field(default=float("-inf"), init=False)
 
     def reserve(self, now: float, *, is_backlog: bool = False) -> float:
         """Take the next turn; returns when it is, in seconds of the event loop's clock."""
         turn = max(self._next, now - self.burst / self.per_second)
-        self._next = turn + 1 / (self.in_backlog if is_backlog else self.per_second)
+        self._next = turn + 1 / self.per_second
+        if is_backlog:
+            turn = max(turn, self._next_in_backlog)
+            self._next_in_backlog = max(now, turn) + self.in_backlog / self.partitions
         return max(now, turn)
 
 
@@ -289,7 +294,7 @@ class PartitionWorker:
                 is_drained = self.is_leaving and (self._awaited == 0 or now >= until)
                 if self.workload.has_news or self._is_failing:
                     if turn is None:
-                        backlog = bool(context.slots.waiting)
+                        backlog = self.start_next in context.slots.waiting
                         turn = context.pacer.reserve(now, is_backlog=backlog)
                     # Until then more results may come: they cost no more together.
                     until = min(max(turn, self._next_commit), until)

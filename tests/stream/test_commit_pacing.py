@@ -4,6 +4,7 @@ import asyncio
 import statistics
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,8 +29,21 @@ def test_commits_that_come_seldom_never_wait() -> None:
 
 def test_in_a_backlog_turns_are_further_apart() -> None:
     pacer = CommitPacer(per_second=4, in_backlog=1, burst=1)
-    assert [pacer.reserve(0.0, is_backlog=True) for _ in range(3)] == [0.0, 0.75, 1.75]
-    assert [pacer.reserve(2.0) for _ in range(3)] == [2.75, 3.0, 3.25]
+    assert [pacer.reserve(0.0, is_backlog=True) for _ in range(3)] == [0.0, 1.0, 2.0]
+
+
+def test_those_without_a_backlog_do_not_wait_for_those_with_one() -> None:
+    pacer = CommitPacer(per_second=4, in_backlog=1, burst=1)
+    assert pacer.reserve(0.0, is_backlog=True) == 0.0
+    assert pacer.reserve(0.0, is_backlog=True) == 1.0
+    assert [pacer.reserve(0.5) for _ in range(3)] == [0.5, 0.5, 0.75]
+
+
+def test_in_a_backlog_each_partition_waits_as_long_however_many_there_are() -> None:
+    pacer = CommitPacer(per_second=100, in_backlog=1, burst=1)
+    pacer.partitions = 50
+    turns = [pacer.reserve(0.0, is_backlog=True) for _ in range(51)]
+    assert turns[-1] == pytest.approx(1.0)
 
 
 @given(PAUSES)
