@@ -63,7 +63,7 @@ INSTEAD = {
     "backfill.prompt_cache_ttl": "it is always 1h, unless claude.prompt_cache is off",
     "escalation.window": "it is always 300 s",
     "kafka.connect_timeout": "it is always 10 s",
-    "kafka.heartbeat_interval": "it is a tenth of kafka.session_timeout",
+    "kafka.heartbeat_interval": "it is a twentieth of kafka.session_timeout",
     "kafka.max_poll_interval": "it is always 120 s",
     "kafka.partition_fetch_max_bytes": "it is a quarter of kafka.fetch_max_bytes",
     "stages.<stage>.answer_cache": "set claude.answer_cache, of all stages",

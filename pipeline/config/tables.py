@@ -82,11 +82,11 @@ class KafkaSettings(Section):
 
     @property
     def heartbeat_interval(self) -> float:
-        """Seconds; a member misses ten before it counts as dead, where Kafka advises three.
+        """Seconds; a member misses twenty before it counts as dead, where Kafka advises three.
 
         A rebalance takes as long: members learn of it by the answer to their next one.
         """
-        return 0.1 * self.session_timeout
+        return 0.05 * self.session_timeout
 
     @property
     def partition_fetch_max_bytes(self) -> int:
