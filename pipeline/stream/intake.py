@@ -5,6 +5,7 @@ import logging
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from pipeline.config import StreamSettings
@@ -207,6 +208,7 @@ class Poller:
         self._intake = intake
         self._flow: Flow[PartitionWorker] = Flow(context.settings)
         self._now = asyncio.get_running_loop().time
+        self._last_limited = -inf
         self.last_poll = self._now()
 
     async def run(self) -> None:
@@ -249,16 +251,23 @@ class Poller:
             if worker.state is State.RUNNING
         }
         room = self._intake.room()
+        now = self._now()
+        is_limited = room is not None and (
+            room < self._flow.poll_records or self._intake.paused_reason is not None
+        )
+        if is_limited:
+            self._last_limited = now
         if room == 0:
             return [], 1, _WAIT_WHILE_CLOSED
         workers, records = self._flow.look(loads)
         workers = [worker for worker in workers if not worker.is_full]
-        if room is None or (room >= self._flow.poll_records and not self._intake.paused_reason):
+        if not is_limited:
             # With less than that a partition may go without for long, and is not stuck.
-            now = self._now()
             for worker in workers:
-                if now - worker.last_asked > _NOT_ASKED:
-                    # What did not come in while it was not polled is no sign of being stuck.
+                was_limited = worker.last_asked <= self._last_limited
+                if was_limited or now - worker.last_asked > _NOT_ASKED:
+                    # What did not come in while it was not polled is no sign of being stuck: an
+                    # outage opens intake for moments.
                     worker.last_progress = now
                 worker.last_asked = now
         wait = _WAIT_WHILE_SOME_ARE_FULL if len(workers) < len(loads) else _WAIT_WHILE_CLOSED
