@@ -40,7 +40,7 @@ from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers
-from pipeline.stream.workload import tenant_reader
+from pipeline.stream.tenants import Tenants, carried_tenant_reader, tenant_reader
 
 log = structlog.get_logger(__name__)
 
@@ -205,7 +205,10 @@ class App:
         cascade = CascadePolicy(gateway, self._policy, tier, reading)
         clock = partial(datetime.now, UTC)
         sections = self._settings.stages.by_name()
+        tenant_from = self._settings.stream.tenant_from
+        tenant_of = tenant_reader(tenant_from)
         if name == ESCALATIONS:
+            tenant_of = carried_tenant_reader(tenant_from)
             limits = {each: section.max_text_chars for each, section in sections.items()}
             reader: Reader = Escalations(self._stages, limits)
             ordering: Ordering = "key"
@@ -217,8 +220,11 @@ class App:
             self._topics,
             clock=clock,
             observer=metrics,
-            tenant_of=tenant_reader(self._settings.stream.tenant_from),
+            tenant_of=tenant_of,
         )
+        tenants = None
+        if tenant_from is not None and tenant_of is not None:
+            tenants = Tenants(tenant_from, tenant_of, partial(gateway.tenants_waiting, tier))
         return Engine(
             name,
             [self._topics.read_by(name)],
@@ -238,6 +244,7 @@ class App:
                 name, self._topics.dead_letters, clock=clock, observer=metrics
             ),
             asks=self._digest(name),
+            tenants=tenants,
         )
 
     def _digest(self, name: str) -> str:

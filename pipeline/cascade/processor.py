@@ -60,7 +60,7 @@ from pipeline.observe.tracing import OpenTelemetryTracer
 from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
 from pipeline.stages.files.raw_events import to_json_object
 from pipeline.stream.records import Handler, Outcome, Received
-from pipeline.stream.workload import TenantOf
+from pipeline.stream.tenants import TENANT_HEADER, TenantOf
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -116,6 +116,8 @@ class Processor:
             decision = await self.cascade.decide(stage, event, key=key, tenant=tenant)
             record = of_stage(stage.name, self._record, case, decision)
             outcome = of_stage(stage.name, publication, received, record, self.topics)
+            if tenant and isinstance(record, Escalation):
+                outcome = _of_tenant(outcome, tenant)
             if case.earlier is not None:
                 of_stage(stage.name, self._report_audit, case, decision)
         except InvalidEvent as invalid:
@@ -205,6 +207,13 @@ class Processor:
             differ = differences(case.stage, then, found)
             verdict = "not_compared" if differ is None else "differed" if differ else "agreed"
         self.observer.audited(case.stage.name, verdict)
+
+
+def _of_tenant(outcome: Outcome, tenant: str) -> Outcome:
+    """Say whose event it is that is escalated: its key may not."""
+    header = TENANT_HEADER, tenant.encode()
+    records = (replace(each, headers=(*each.headers, header)) for each in outcome.records)
+    return replace(outcome, records=tuple(records))
 
 
 @dataclass(eq=False)

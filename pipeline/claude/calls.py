@@ -319,7 +319,7 @@ class Caller:
         if counted is None:
             likely = tokens if bill.is_known else _at_least(tokens, estimate)
             counted = self.prices.at_most(model, likely, **terms)
-        self.budget.add(request.question.stage, counted)
+        self.budget.add(request.question.stage, counted, tenant=request.question.tenant)
         return Usage(
             calls=1,
             input_tokens=tokens.input,
@@ -340,7 +340,8 @@ class Caller:
         """Count a call without an answer against the budget: it may have been paid all the same."""
         stage, model = request.question.stage, request.limiter.model
         tokens = _at_least(Tokens(), cost)
-        self.budget.add(stage, self.prices.at_most(model, tokens))
+        usd = self.prices.at_most(model, tokens)
+        self.budget.add(stage, usd, tenant=request.question.tenant)
         self.observer.maybe_billed(stage, model, usd=self.prices.cost(model, tokens))
 
 

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from typing import Any, Self
 
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude.billing import PriceTable
-from pipeline.claude.budget import SPANS, Budget
+from pipeline.claude.budget import SPANS, TENANT, Budget, TenantBudgets, TenantLimits
 from pipeline.claude.calls import Caller, ModelRequest
 from pipeline.claude.client import Client, SdkClient
 from pipeline.claude.failures import Backoff, Bounds, failure_of
@@ -28,7 +29,7 @@ from pipeline.claude.request_body import Template, content_of
 from pipeline.claude.request_groups import RequestGroups, Steers
 from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, ResponseCache
 from pipeline.claude.responses import HttpReply, NoReply
-from pipeline.config import Settings
+from pipeline.config import Settings, TenantLimitSettings, TenantsSettings
 from pipeline.model.observer import Observer
 from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier
@@ -50,6 +51,10 @@ SPARE_CONNECTIONS = 8
 LEAST_AHEAD = 8
 """The least number of questions that wait, so that the next call can go when one has ended."""
 PROBE_SECONDS = 15.0
+TENANTS_SECONDS = 0.2
+"""How often it is looked which tenants may spend something."""
+SLOWED_SECONDS = 1.0
+"""Of a tenant's share of the rate limits, that may wait at once."""
 LONG_CHARS = 20_000
 """Of a question's texts; in shorter ones personal data is found within milliseconds."""
 
@@ -104,8 +109,14 @@ class Gateway:
                 name: {"hour": stage.budget_usd_per_hour, "day": stage.budget_usd_per_day}
                 for name, stage in self._stages.items()
             },
+            _tenant_budgets(settings.tenants),
             now=now,
         )
+        self._clock = clock
+        self._looked_at = -inf
+        self._has_tenants = settings.tenants.are_limited
+        self._used_up: frozenset[str] = frozenset()
+        self._waiting = {tier: TenantsWaiting(self._budget.account) for tier in Tier}
         account = block_breaker()
         self._limiters = {
             model: Limiter(
@@ -211,14 +222,19 @@ class Gateway:
     def at_once(self, stage: str, tier: Tier) -> int:
         """How many questions are worth asking at once: what is under way, and the next few.
 
-        Those that are suspect or hang come on top: they must not take the place of others.
+        Those that are suspect, hang, or wait for their tenant's money come on top: they must not
+        take the place of others.
         """
         limiter = self._limiters[self._models[tier]]
         calls = limiter.window.size
         together = self._group_sizes.get(stage, 1) if tier is Tier.HAIKU else 1
-        return (
-            (calls + max(LEAST_AHEAD, calls // 4)) * together + limiter.suspects + limiter.hanging
-        )
+        ahead = (calls + max(LEAST_AHEAD, calls // 4)) * together
+        return ahead + limiter.suspects + limiter.hanging + self._waiting[tier].questions
+
+    def tenants_waiting(self, tier: Tier) -> "TenantsWaiting":
+        """Of whom nothing more is to be asked for now; another object whenever that changes."""
+        self._look_at_tenants()
+        return self._waiting[tier]
 
     def batch_lane(self, on_wait: Callable[[str | None], None] = lambda _: None) -> BatchLane:
         """For questions that may wait up to a day and cost half; `on_wait`: see `Batches`."""
@@ -241,6 +257,29 @@ class Gateway:
             weight=content_weight(question.parts),
             max_output_tokens=max_output_tokens,
         )
+
+    def _look_at_tenants(self) -> None:
+        now = self._clock()
+        if now - self._looked_at < TENANTS_SECONDS or not self._has_tenants:
+            return
+        self._looked_at = now
+        used_up = self._budget.tenants_used_up()
+        for account in used_up.keys() ^ self._used_up:
+            name = account.removeprefix(TENANT)
+            if account in used_up:
+                log.warning("events of the tenant %s wait: %s", name, used_up[account].because)
+            else:
+                log.info("events of the tenant %s go on", name)
+        self._used_up = frozenset(used_up)
+        for tier, model in self._models.items():
+            limiter, before = self._limiters[model], self._waiting[tier]
+            over = limiter.tenants_over_share()
+            slowed = frozenset(each for each, wait in over.items() if wait > SLOWED_SECONDS)
+            found = TenantsWaiting(self._budget.account, self._used_up, slowed)
+            if (found.used_up, found.slowed) == (before.used_up, before.slowed):
+                found = before
+            found.questions = limiter.waiting(found)
+            self._waiting[tier] = found
 
     async def _stop(self) -> None:
         await self._cache.close()
@@ -266,6 +305,39 @@ class Gateway:
             for span in SPANS:
                 self._observer.spent(stage, window=span, usd=self._budget.spent(stage, span))
         await self._cache.save()
+
+
+@dataclass(slots=True, eq=False)
+class TenantsWaiting:
+    """Tenants of whom nothing more is to be asked; `questions` of theirs wait.
+
+    By account, those that may spend nothing more; by name, those whose questions wait for their
+    share of the rate limits already.
+    """
+
+    account_of: Callable[[str], str | None]
+    used_up: frozenset[str] = frozenset()
+    slowed: frozenset[str] = frozenset()
+    questions: int = 0
+
+    def is_used_up(self, tenant: str) -> bool:
+        return bool(self.used_up) and self.account_of(tenant) in self.used_up
+
+    def __contains__(self, tenant: object) -> bool:
+        return isinstance(tenant, str) and (tenant in self.slowed or self.is_used_up(tenant))
+
+
+def _tenant_budgets(settings: TenantsSettings) -> TenantBudgets:
+    return TenantBudgets(
+        _tenant_limits(settings.each),
+        {name: _tenant_limits(limits) for name, limits in settings.named.items()},
+    )
+
+
+def _tenant_limits(limits: TenantLimitSettings) -> TenantLimits:
+    return TenantLimits(
+        {"hour": limits.budget_usd_per_hour, "day": limits.budget_usd_per_day}, limits.rate_share
+    )
 
 
 async def _probe(client: Client, model: str) -> Probe:

@@ -6,7 +6,7 @@ free and the rate limits allow it. `Limiter` waits; all that decides is pure.
 
 import asyncio
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
@@ -17,6 +17,7 @@ from pipeline.claude.budget import ZERO, Budget
 from pipeline.claude.failures import Attempts, Blocked, Retry
 from pipeline.claude.rate_limits import NO_TOKENS, NOTHING, Cost, Limits, read_limits
 from pipeline.claude.responses import HttpReply, NoReply
+from pipeline.claude.tenant_shares import TenantShares
 from pipeline.model.observer import BreakerState, Observer
 
 ItemT = TypeVar("ItemT")
@@ -102,6 +103,10 @@ class FairQueue(Generic[ItemT]):
                 self._times = {each: self._times[each] for each in self._queues}
         return item
 
+    def waiting(self, whose: Class) -> int:
+        """How many items a class has."""
+        return sum(map(len, self._queues.get(whose, ())))
+
     def is_passed_over(self, whose: Class) -> bool:
         """Whether all items of a class were pushed `first`, and not all of its stage."""
         if self._queues[whose][1]:
@@ -180,6 +185,7 @@ class Permit:
     answers: int
     suspect: bool
     usd: Decimal
+    tenant: str = ""
     ended: bool = False
 
 
@@ -234,6 +240,7 @@ class Limiter:
         self._gates = (account, self._model_block, self._breaker)
         self._stage_blocks: defaultdict[str, Breaker] = defaultdict(block_breaker)
         self._limits = Limits()
+        self._shares = TenantShares(budget.rate_share)
         self._budget = budget
         self._observer = observer
         self._clock = clock
@@ -268,11 +275,11 @@ class Limiter:
         if (
             not queue.size
             and not (suspect and self._queue.size)
-            and self._stage_wait(stage, usd, now) <= SOON_SECONDS
+            and self._stage_wait((stage, tenant), usd, now) <= SOON_SECONDS
             and self._wait(cost, now, suspect=suspect) <= SOON_SECONDS
         ):
             self._observer.waited(stage, self.model, seconds=0.0)
-            return self._enter(stage, cost, usd, now, suspect=suspect)
+            return self._enter((stage, tenant), cost, usd, now, suspect=suspect)
         granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(stage, cost, usd, suspect, granted)
         queue.push((stage, tenant), waiter, first=attempts.count > 0 and not suspect)
@@ -418,9 +425,29 @@ class Limiter:
         waits = any(queue.size if stage is None else stage in queue for queue in queues)
         return waits or gate.opens_at(now) > now
 
-    def _stage_wait(self, stage: str, usd: Decimal, now: float) -> float:
-        """Seconds until the budget and the block of a stage let its calls go."""
-        wait = self._budget.wait(stage, usd) if self._budget.is_limited else 0.0
+    def tenants_over_share(self) -> dict[str, float]:
+        """Those whose calls wait for their share of the rate limits: how many seconds' worth."""
+        found: dict[str, float] = {}
+        for whose in self._queue.classes():
+            weight = self._limits.weight(self._queue.head(whose).cost)
+            seconds = self._shares.seconds_for(whose[1], weight * self._queue.waiting(whose))
+            if seconds and self._limits.are_known:
+                found[whose[1]] = found.get(whose[1], 0.0) + seconds
+        return found
+
+    def waiting(self, tenants: Container[str]) -> int:
+        """Questions of these tenants that wait for their turn."""
+        queue = self._queue
+        return sum(queue.waiting(each) for each in queue.classes() if each[1] in tenants)
+
+    def _stage_wait(self, whose: Class, usd: Decimal, now: float) -> float:
+        """Seconds until budgets, a tenant's share and the block of a stage let their calls go."""
+        stage, tenant = whose
+        wait = 0.0
+        if self._budget.is_limited:
+            wait = self._budget.wait(stage, usd, tenant=tenant)
+            if self._limits.are_known:
+                wait = max(wait, self._shares.wait(tenant, now))
         gate = self._stage_blocks[stage]
         return wait if gate.because is None else max(wait, gate.opens_at(now) - now)
 
@@ -437,15 +464,20 @@ class Limiter:
                 wait = max(wait, gate.opens_at(now) - now)
         return wait
 
-    def _enter(self, stage: str, cost: Cost, usd: Decimal, now: float, *, suspect: bool) -> Permit:
+    def _enter(
+        self, whose: Class, cost: Cost, usd: Decimal, now: float, *, suspect: bool
+    ) -> Permit:
+        stage, tenant = whose
         passes = {
             gate: gate.closed_pass if gate.because is None else gate.enter(now)
             for gate in (*self._gates, self._stage_blocks[stage])
         }
-        permit = Permit(stage, cost, passes, now, self._answers, suspect, usd)
+        permit = Permit(stage, cost, passes, now, self._answers, suspect, usd, tenant)
         self._limits.take(cost)
         if usd:
-            self._budget.reserve(stage, usd)
+            self._budget.reserve(stage, usd, tenant=tenant)
+            if self._limits.are_known:
+                self._shares.take(tenant, self._limits.weight(cost), now)
         if suspect:
             self._suspect_calls += 1
         else:
@@ -455,7 +487,7 @@ class Limiter:
     def _leave(self, permit: Permit) -> None:
         permit.ended = True
         if permit.usd:
-            self._budget.release(permit.stage, permit.usd)
+            self._budget.release(permit.stage, permit.usd, tenant=permit.tenant)
         if permit.suspect:
             self._suspect_calls -= 1
         elif permit in self._in_window:
@@ -513,7 +545,7 @@ class Limiter:
             if waiter.granted.done():
                 queue.pop(whose, weight=0, first=not is_probe)
                 return 0, True
-            wait = self._stage_wait(stage, waiter.usd, now)
+            wait = self._stage_wait(whose, waiter.usd, now)
             if wait > SOON_SECONDS:
                 shortest = min(shortest, wait)
                 continue
@@ -534,7 +566,7 @@ class Limiter:
                     self._due_to_suspects -= weight
             elif self._due_to_suspects <= 0 and self._suspect_queue.size:
                 self._due_to_suspects += SUSPECT_SHARE * weight
-            permit = self._enter(stage, waiter.cost, waiter.usd, now, suspect=waiter.suspect)
+            permit = self._enter(whose, waiter.cost, waiter.usd, now, suspect=waiter.suspect)
             waiter.granted.set_result(permit)
             return 0, True
         return shortest, False

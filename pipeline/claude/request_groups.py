@@ -150,6 +150,10 @@ class _Group:
     asked: "asyncio.Task[dict[_Item, _Outcome]] | None" = None
 
 
+_Shared = tuple[Prompt, str | None]
+"""What those in a request have alike: the prompt, and the tenant where its spending is limited."""
+
+
 @dataclass(slots=True)
 class RequestGroups:
     """Makes calls like `Caller.call`, for several requests at once where they may share one.
@@ -162,7 +166,7 @@ class RequestGroups:
     prompts: Prompts
     sizes: Mapping[str, int]
     steers: Steers
-    _open: dict[Prompt, _Group] = field(default_factory=dict)
+    _open: dict[_Shared, _Group] = field(default_factory=dict)
     _tasks: "set[asyncio.Task[dict[_Item, _Outcome]]]" = field(default_factory=set)
 
     async def call(
@@ -178,14 +182,16 @@ class RequestGroups:
         ):
             return await self.caller.call(request, in_flight)
         item = _Item(request, in_flight or InFlightCall())
-        group = self._open.setdefault(request.prompt, _Group())
+        # What a request costs is paid from one account.
+        shared = request.prompt, self.caller.budget.account(question.tenant)
+        group = self._open.setdefault(shared, _Group())
         group.items.append(item)
         if group.asked is None:
-            group.asked = asyncio.get_running_loop().create_task(self._ask(request.prompt, group))
+            group.asked = asyncio.get_running_loop().create_task(self._ask(shared, group))
             self._tasks.add(group.asked)
             group.asked.add_done_callback(self._tasks.discard)
         if len(group.items) >= most:
-            del self._open[request.prompt]
+            del self._open[shared]
             group.is_full.set()
         try:
             # Not the task itself: giving up one event leaves the others alone.
@@ -210,12 +216,12 @@ class RequestGroups:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _ask(self, prompt: Prompt, group: _Group) -> dict[_Item, _Outcome]:
+    async def _ask(self, shared: _Shared, group: _Group) -> dict[_Item, _Outcome]:
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
                 await group.is_full.wait()
-        if self._open.get(prompt) is group:
-            del self._open[prompt]
+        if self._open.get(shared) is group:
+            del self._open[shared]
         items = [item for item in group.items if item.is_wanted]
         if len(items) <= 1:
             return {item: _Outcome(None, Usage(), 0.0) for item in items}

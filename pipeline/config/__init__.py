@@ -52,6 +52,8 @@ from pipeline.config.tables import (
     Share,
     StagePrivacySettings,
     StreamSettings,
+    TenantLimitSettings,
+    TenantsSettings,
     TokenPrices,
     TopicSettings,
     TracingSettings,
@@ -65,6 +67,7 @@ __all__ = [
     "InvoiceSettings", "KafkaSettings", "Label", "Labels", "LogSettings", "OperatorSettings",
     "Ordering", "OwnStage", "PrivacySettings", "RequestSettings", "S3Settings", "Seconds",
     "Section", "Settings", "Share", "SonnetThresholds", "StagePrivacySettings", "StageSettings",
-    "StageThresholds", "StagesSettings", "StreamSettings", "TextSettings", "Thresholds",
-    "TicketSettings", "TokenPrices", "TopicSettings", "TracingSettings", "load_settings",
+    "StageThresholds", "StagesSettings", "StreamSettings", "TenantLimitSettings", "TenantsSettings",
+    "TextSettings", "Thresholds", "TicketSettings", "TokenPrices", "TopicSettings",
+    "TracingSettings", "load_settings",
 ]  # fmt: skip

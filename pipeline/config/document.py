@@ -25,7 +25,7 @@ from pipeline.config.stages import (
     StageSettings,
     StagesSettings,
 )
-from pipeline.config.tables import StagePrivacySettings, TokenPrices
+from pipeline.config.tables import StagePrivacySettings, TenantLimitSettings, TokenPrices
 
 _ABOUT = """# Settings
 
@@ -48,6 +48,7 @@ _PARTS: Mapping[str, type[BaseModel]] = {
     "A further field": ExtraField,
     "Prices of a model": TokenPrices,
     "What is masked in a stage": StagePrivacySettings,
+    "Limits of a tenant": TenantLimitSettings,
 }
 """What lists and maps hold, as far as it is not a table that has a section of its own."""
 _MIB = 1 << 20

@@ -39,6 +39,7 @@ from pipeline.config.tables import (
     OperatorSettings,
     PrivacySettings,
     StreamSettings,
+    TenantsSettings,
     TopicSettings,
     TracingSettings,
     setting,
@@ -127,6 +128,7 @@ class Settings(_Read):
     http: HttpSettings = HttpSettings()
     models: ModelSettings = ModelSettings()
     stream: StreamSettings = StreamSettings()
+    tenants: TenantsSettings = TenantsSettings()
     claude: ClaudeSettings = ClaudeSettings()
     backfill: BackfillSettings = BackfillSettings()
     files: DecodingSettings = DecodingSettings()
@@ -140,7 +142,7 @@ class Settings(_Read):
     @property
     def has_budget(self) -> bool:
         """Whether anything limits what is spent."""
-        return any(
+        return self.tenants.are_limited or any(
             amount is not None
             for amount in (
                 self.claude.budget_usd_per_hour,
@@ -149,6 +151,14 @@ class Settings(_Read):
                 *(stage.budget_usd_per_day for stage in self.stages.by_name().values()),
             )
         )
+
+    @model_validator(mode="after")
+    def _limits_of_tenants_have_tenants(self) -> Self:
+        if self.tenants.are_limited and self.stream.tenant_from is None:
+            raise ValueError(
+                "tenants has limits, and stream.tenant_from does not say whose what is"
+            )
+        return self
 
     @model_validator(mode="after")
     def _overrides_are_of_stages_and_labels(self) -> Self:

@@ -159,16 +159,50 @@ class StreamSettings(Section):
     )
     tenant_from: str | None = setting(
         None,
-        pattern=r"(?s)^(header:.+|key_prefix:.)$",
-        description="what says whose an event is, 'header:NAME' or 'key_prefix:CHARACTER', the "
-        "key up to that character: tenants then take turns, so that a flood of one does not "
-        "hold up the others",
+        pattern=r"(?s)^((header|field):.+|key_prefix:.)$",
+        description="what says whose an event is, 'header:NAME', 'field:NAME', a field of its "
+        "JSON, or 'key_prefix:CHARACTER', the key up to that character: tenants then take turns, "
+        "so that a flood of one does not hold up the others",
     )
     dead_letter_ratio: Share = setting(
         0.5,
         "share of the last 200 keys, with dead letters by a fault of ours or after "
         "good ends, above which intake stops; 1 for never",
     )
+
+
+class TenantLimitSettings(Section):
+    """What one tenant may spend, in all stages, and how much of the rate limits it may take."""
+
+    budget_usd_per_hour: Dollars | None = setting(
+        None, "what it may spend in an hour (UTC); above it, its events wait"
+    )
+    budget_usd_per_day: Dollars | None = setting(None, "what it may spend in a day (UTC)")
+    rate_share: Annotated[float, Field(gt=0, le=1)] | None = setting(
+        None, "of each rate limit of the API, at most, whether others need it or not"
+    )
+
+    @property
+    def is_limited(self) -> bool:
+        return any(
+            limit is not None
+            for limit in (self.budget_usd_per_hour, self.budget_usd_per_day, self.rate_share)
+        )
+
+
+class TenantsSettings(Section):
+    """What tenants may spend; whose an event is, `stream.tenant_from` says."""
+
+    each: TenantLimitSettings = Field(
+        TenantLimitSettings(), description="the limits of each tenant that has none of its own"
+    )
+    named: dict[str, TenantLimitSettings] = setting(
+        {}, "by tenant: its own limits, in place of all of those above"
+    )
+
+    @property
+    def are_limited(self) -> bool:
+        return any(limits.is_limited for limits in (self.each, *self.named.values()))
 
 
 class HttpSettings(Section):

@@ -73,6 +73,9 @@ class Observer:
     def held(self, stage: str, *, because: str | None) -> None:
         """Records wait for their turn although nothing is wrong, with the reason, or go on."""
 
+    def tenants_waiting(self, stage: str, *, count: int) -> None:
+        """So many tenants of whom events are here may spend nothing more for now."""
+
     def stuck(self, stage: str, *, is_stuck: bool) -> None:
         """The consumer is alive but makes no progress, or does again."""
 

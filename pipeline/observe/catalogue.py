@@ -141,6 +141,10 @@ HELD = Metric(
     "1 while events wait for their turn although nothing is wrong: more than the set share is "
     "escalated; /api/status gives the reason.",
 )  # fmt: skip
+TENANTS_WAITING = Metric(
+    "pipeline_tenants_waiting", "gauge", ("stage",), "tenants",
+    "Tenants of whom events wait in this process's partitions, because their budget is used up.",
+)  # fmt: skip
 STUCK = Metric(
     "pipeline_stuck", "gauge", ("stage",), "0 or 1",
     "1 while the consumer lives but makes no progress.",

@@ -232,6 +232,7 @@ class Metrics(Observer):
             self.intake(stage, paused_reason=None)
             self.held(stage, because=None)
             self.stuck(stage, is_stuck=False)
+            self.tenants_waiting(stage, count=0)
             self.failing(stage, partitions=0)
         for model in models:
             self.blocked(model, because=None)
@@ -300,6 +301,9 @@ class Metrics(Observer):
     def held(self, stage: str, *, because: str | None) -> None:
         self._gauges[catalogue.HELD][stage].set(because is not None)
         _note(self._conditions.held, stage, because)
+
+    def tenants_waiting(self, stage: str, *, count: int) -> None:
+        self._gauges[catalogue.TENANTS_WAITING][stage].set(count)
 
     def stuck(self, stage: str, *, is_stuck: bool) -> None:
         self._gauges[catalogue.STUCK][stage].set(is_stuck)

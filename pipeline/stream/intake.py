@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
@@ -12,6 +12,7 @@ from pipeline.config import StreamSettings
 from pipeline.model.observer import Observer
 from pipeline.stream.assignment import Assignment
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
+from pipeline.stream.ledger import LIMIT_WITH_PARKED
 from pipeline.stream.partition_worker import PartitionWorker, State, WorkerContext
 from pipeline.stream.protocols import PositionLost
 from pipeline.stream.records import Outcome
@@ -154,7 +155,10 @@ class Flow(Generic[KeyT]):
     """Which partitions may bring more, and how much: memory and slots are bounded, and shared."""
 
     def __init__(self, settings: StreamSettings) -> None:
-        self._unfinished = settings.max_unfinished
+        self._unfinished, self._reopen = settings.max_unfinished, 0.5
+        if settings.tenant_from is not None:
+            # Those that wait keep a partition nearly full, and what comes behind them is let in.
+            self._unfinished, self._reopen = min(self._unfinished, LIMIT_WITH_PARKED), 1.0
         self._running = settings.max_in_flight
         self._held_bytes = settings.max_in_flight_bytes
         # Twice as many records are active as can run: opening at three quarters keeps every slot
@@ -193,7 +197,7 @@ class Flow(Generic[KeyT]):
 
     def _new_gates(self) -> tuple[FlowGate, FlowGate]:
         return (
-            FlowGate(self._unfinished, step=self.poll_records),
+            FlowGate(self._unfinished, step=self.poll_records, reopen=self._reopen),
             FlowGate(self._held_bytes // _BYTES_SHARE, step=0),
         )
 
@@ -204,6 +208,7 @@ class Poller:
     def __init__(self, context: WorkerContext, assignment: Assignment, intake: Intake) -> None:
         self._consumer = context.consumer
         self._opened = context.opened
+        self._tenants = context.tenants
         self._assignment = assignment
         self._intake = intake
         self._flow: Flow[PartitionWorker] = Flow(context.settings)
@@ -251,6 +256,7 @@ class Poller:
             if worker.state is State.RUNNING
         }
         room = self._intake.room()
+        self._look_at_tenants(loads)
         now = self._now()
         is_limited = room is not None and (
             room < self._flow.poll_records or self._intake.paused_reason is not None
@@ -259,6 +265,9 @@ class Poller:
             self._last_limited = now
         if room == 0:
             return [], 1, _WAIT_WHILE_CLOSED
+        if self._tenants is not None:
+            for worker in loads:
+                worker.catch_up()
         workers, records = self._flow.look(loads)
         workers = [worker for worker in workers if not worker.is_full]
         if not is_limited:
@@ -272,3 +281,13 @@ class Poller:
                 worker.last_asked = now
         wait = _WAIT_WHILE_SOME_ARE_FULL if len(workers) < len(loads) else _WAIT_WHILE_CLOSED
         return workers, records if room is None else max(1, min(records, room)), wait
+
+    def _look_at_tenants(self, workers: Iterable[PartitionWorker]) -> None:
+        if self._tenants is None:
+            return
+        waiting = self._tenants.waiting()
+        if waiting is self._tenants.turns.waiting:
+            return
+        self._tenants.turns.waiting = waiting
+        for worker in workers:
+            worker.start()

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Literal
@@ -11,6 +12,7 @@ import pytest
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
+from pipeline.model.questions import Question
 from pipeline.model.records import Tier
 from pipeline.testing import run_in_virtual_time
 from pipeline.testing.fakes import FakeClient, message
@@ -24,7 +26,7 @@ from tests.claude.gateways import (
     now,
     opened,
 )
-from tests.claude.questions import about
+from tests.claude.questions import Labelled, about
 
 
 def budgeted(usd: str) -> Settings:
@@ -172,3 +174,41 @@ async def test_a_failure_to_save_is_reported_at_once_and_raised_at_the_end(
     monkeypatch.setattr("pipeline.claude.gateway.SAVE_SECONDS", 0.01)
     with pytest.raises(LookupError, match="foresaw"):
         await serve()
+
+
+def of(tenant: str, name: str) -> Question[Labelled]:
+    return replace(about(name), tenant=tenant)
+
+
+async def test_what_waits_for_a_tenants_money_takes_no_place_of_others() -> None:
+    settings, claims = Settings(), ClaimsLog()
+    settings.stream.tenant_from = "key_prefix:/"
+    settings.tenants.each.budget_usd_per_hour = Decimal("0.00004")
+    moment = [now()]
+    async with Gateway(
+        settings,
+        client=FakeClient(good),
+        now=lambda: START,
+        share=claims,
+        clock=lambda: moment[0],
+    ) as gateway:
+        free = gateway.at_once("tickets", Tier.HAIKU)
+        nobody = gateway.tenants_waiting(Tier.HAIKU)
+        assert "acme" not in nobody
+        for name in ("a", "b"):
+            await gateway.ask(of("acme", name), Tier.HAIKU)
+        waiting = [asyncio.ensure_future(gateway.ask(of("acme", n), Tier.HAIKU)) for n in "cde"]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        moment[0] += 1.0
+        found = gateway.tenants_waiting(Tier.HAIKU)
+        assert found is not nobody
+        assert ("acme" in found, "other" in found) == (True, False)
+        assert found.is_used_up("acme")
+        assert gateway.tenants_waiting(Tier.HAIKU) is found
+        assert gateway.paused_reason("tickets", Tier.HAIKU) is None
+        await gateway.ask(of("other", "f"), Tier.HAIKU)
+        assert gateway.at_once("tickets", Tier.HAIKU) >= free + 3
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

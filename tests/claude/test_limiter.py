@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.claude.budget import Budget
+from pipeline.claude.budget import Budget, TenantBudgets, TenantLimits
 from pipeline.claude.failures import Attempts, Blocked, Peers, Retry
 from pipeline.claude.limiter import BREAKER_FAILURES, Limiter, Permit, block_breaker
 from pipeline.claude.rate_limits import Cost
@@ -258,3 +258,50 @@ def test_what_suspects_took_before_any_limit_was_known_is_not_held_against_them(
         assert limiter._due_to_suspects >= 0
 
     run_in_virtual_time(main())
+
+
+def of_tenants(**named: TenantLimits) -> Budget:
+    tenants = TenantBudgets(named=named)
+    return Budget({}, {}, tenants, now=lambda: datetime(2026, 11, 22, 12, 30, tzinfo=UTC))
+
+
+def test_a_tenant_without_money_holds_up_no_other() -> None:
+    async def main() -> None:
+        budget = of_tenants(acme=TenantLimits({"hour": Decimal(1)}))
+        limiter = limiter_of(1, budget=budget)
+        budget.add("tickets", Decimal(1), tenant="acme")
+        broke = asyncio.create_task(
+            limiter.acquire("tickets", SMALL, attempts(), Decimal(1), tenant="acme")
+        )
+        await asyncio.sleep(1)
+        async with asyncio.timeout(1):
+            await limiter.acquire("tickets", SMALL, attempts(), Decimal(1), tenant="other")
+        assert not broke.done()
+        broke.cancel()
+        await asyncio.wait([broke])
+
+    run_in_virtual_time(main())
+
+
+def test_a_tenant_takes_its_share_of_the_limits_and_leaves_the_rest_to_others() -> None:
+    async def main() -> tuple[float, float]:
+        budget = of_tenants(acme=TenantLimits(rate_share=0.1))
+        limiter = limiter_of(64, budget=budget)
+        await learn(limiter, answer(6_000))
+
+        async def calls(tenant: str) -> float:
+            begin = now()
+            for _ in range(50):
+                permit = await limiter.acquire(
+                    "tickets", SMALL, attempts(), Decimal(1), tenant=tenant
+                )
+                limiter.answered(permit, SMALL, NO_NEWS)
+            return now() - begin
+
+        loud, other = await asyncio.gather(calls("acme"), calls("other"))
+        return loud, other
+
+    loud, other = run_in_virtual_time(main())
+    # 10 of 6,000 tokens a minute are 0.1 s of all and 1 s of a tenth.
+    assert loud == pytest.approx(49, abs=2)
+    assert other < 10

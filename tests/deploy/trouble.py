@@ -37,6 +37,7 @@ class Trouble:
         metrics.intake("invoices", paused_reason="Too many dead letters.")
         metrics.held("escalations", because="more than 10% of the events were escalated")
         metrics.lag("escalations", "escalations", 0, records=40, oldest_seconds=60.0)
+        metrics.tenants_waiting("tickets", count=2)
         metrics.stuck("tickets", is_stuck=False)
         metrics.stuck("invoices", is_stuck=True)
         metrics.members_differ("tickets", differ=True)

@@ -30,7 +30,9 @@ from pipeline.stream.protocols import (
     TopicPartition,
 )
 from pipeline.stream.records import Disposition, Handler, Outcome, Outgoing, Received
+from pipeline.stream.tenants import Tenants
 from tests.brokers import FreshName, needs_kafka
+from tests.stream.parking import Broke
 from tests.stream.workbench import until
 
 PARTITIONS = 4
@@ -139,6 +141,7 @@ async def engine(
     observer: Observer | None = None,
     instance: str | None = None,
     session_timeout: float = 20,
+    tenants: Tenants | None = None,
 ) -> AsyncIterator[Engine]:
     settings = topics.settings.model_copy(
         update={"session_timeout": session_timeout, "group_instance_id": instance}
@@ -152,6 +155,7 @@ async def engine(
         group=topics.group,
         settings=stream,
         observer=observer or Observer(),
+        tenants=tenants,
     )
     stop = asyncio.Event()
     task = asyncio.create_task(made.run(stop))
@@ -175,6 +179,36 @@ async def test_every_record_comes_out_once_and_in_the_order_of_its_key(
         await topics.publish(*values)
         await topics.wait_until_committed()
         assert running.status().is_ready
+    found = await topics.output_values()
+    assert sorted(found, key=int) == values
+    for key in range(50):
+        of_key = [int(value) for value in found if int(value) % 50 == key]
+        assert of_key == sorted(of_key)
+    assert set(calls.values()) == {1}
+
+
+async def test_a_tenant_that_waits_is_left_in_kafka_and_read_again_by_another_process(
+    topics: Topics,
+) -> None:
+    calls: Counter[bytes] = Counter()
+    values, broke = numbered(3000), [Broke({"odd"})]
+
+    def tenant_of(record: Received) -> str:
+        return "odd" if int(record.value or b"0") % 2 else "even"
+
+    def tenants() -> Tenants:
+        return Tenants("parity", tenant_of, lambda: broke[0])
+
+    handle = copier(topics, calls, 0.0)
+    await topics.publish(*values)
+    async with engine(topics, handle, tenants=tenants()) as running:
+        await until(lambda: running.status().lag == 1500)
+        assert running.status().in_flight == 0
+    assert sorted(await topics.output_values(), key=int) == values[::2]
+    async with engine(topics, handle, tenants=tenants()) as running:
+        await until(lambda: running.status().lag == 1500)
+        broke[0] = Broke()
+        await topics.wait_until_committed()
     found = await topics.output_values()
     assert sorted(found, key=int) == values
     for key in range(50):
