@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import structlog
+from aiokafka.errors import KafkaError
 from pydantic_core import to_json
 
 import pipeline
@@ -26,13 +27,16 @@ from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
+from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
-from pipeline.model.errors import UsageError
-from pipeline.model.records import Tier
+from pipeline.kafka.writer import Writer
+from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.records import Tier, now
 from pipeline.observe.dashboard import instruments
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
 from pipeline.observe.web import serve
+from pipeline.operators.settings_audit import audit_start
 from pipeline.runtime.process import background_task
 from pipeline.stages.api import build_stages, encoder_for
 from pipeline.stages.checks.injection import steers
@@ -150,9 +154,33 @@ class App:
                 log.info("second_opinion", stage=name, state=state, because=verdict.because)
             self._log_prefixes()
             log.info("delivery", in_force=delivery.mode, because=delivery.because)
+            await stack.enter_async_context(
+                background_task(self._audit_start(), ended=lambda: None)
+            )
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)
+
+    async def _audit_start(self) -> None:
+        """Record the settings where they changed; without it the events go on all the same."""
+        kafka = self._settings.kafka
+        try:
+            async with Writer(
+                kafka, max_record_bytes=self._settings.topics.max_message_bytes
+            ) as to:
+                has_changed = await audit_start(
+                    self._settings,
+                    self._served,
+                    self._topics.audit,
+                    read=partial(read_topics, kafka),
+                    publish=to.write,
+                    now=now,
+                )
+        except (PipelineError, KafkaError) as error:
+            log.warning("settings_not_audited", because=str(error))
+        else:
+            if has_changed:
+                log.info("settings_changed", audited_in=self._topics.audit)
 
     def asked(self) -> Sequence[Asked]:
         """Which model is asked here about the events of which stage."""

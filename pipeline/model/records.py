@@ -303,13 +303,19 @@ class Audit(Record):
     )
     did: str = Field(
         description="What was done: `replayed`, `resolved`, `forgotten` (settled without a "
-        "result), `tombstones` (published), `answers` (that were kept on disk, removed)."
+        "result), `tombstones` (published), `answers` (that were kept on disk, removed); `started` "
+        "of a process whose settings are others than at the start before."
     )
     topic: str = Field(description="The topic of the records that it was done to, if to any.")
     count: Count = Field(description="To how many of them.")
     outcome: str = Field(
         description="`done`; `begun` before something that no transaction holds, which a later "
         "record of the run says the outcome of; `failed`."
+    )
+    settings: dict[str, str] | None = Field(
+        None,
+        description="Of a process that started: its settings that are not at their defaults, "
+        "without secrets; `selected` then has what changed.",
     )
 
 
