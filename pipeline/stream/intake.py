@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
@@ -14,8 +14,8 @@ from pipeline.stream.assignment import Assignment
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
 from pipeline.stream.ledger import LIMIT_WITH_PARKED
 from pipeline.stream.partition_worker import PartitionWorker, State, WorkerContext
-from pipeline.stream.protocols import PositionLost
-from pipeline.stream.records import Outcome
+from pipeline.stream.protocols import PositionLost, TopicPartition
+from pipeline.stream.records import Outcome, Received
 from pipeline.stream.workload import Load
 
 _log = logging.getLogger(__name__)
@@ -29,6 +29,9 @@ _BYTES_SHARE = 4
 others."""
 _WAIT = 0.2
 """Seconds that a poll waits for the first record."""
+_IDLE_WAIT = 1.0
+"""The same where none came for `_IDLE_AFTER` seconds: a poll costs as much as fetching does."""
+_IDLE_AFTER = 10.0
 _WAIT_WHILE_SOME_ARE_FULL = 0.02
 """The same while a partition may open at any time."""
 _WAIT_WHILE_CLOSED = 0.25
@@ -214,19 +217,24 @@ class Poller:
         self._flow: Flow[PartitionWorker] = Flow(context.settings)
         self._now = asyncio.get_running_loop().time
         self._last_limited = -inf
+        self._last_record = self._now()
         self.last_poll = self._now()
 
     async def run(self) -> None:
         """Join the group, and poll until cancelled."""
         await self._consumer.start(self._assignment)
         while True:
-            self._opened.clear()
-            workers, records, wait = self._choose()
             started = self._now()
+            if self._opened.is_set():
+                self._opened.clear()
+                self._last_record = started
+            workers, records, wait = self._choose()
+            is_idle = started - self._last_record > _IDLE_AFTER and wait == _WAIT_WHILE_CLOSED
+            seconds = _IDLE_WAIT if is_idle else min(wait, _WAIT)
             try:
                 polled = await self._consumer.poll(
                     [worker.partition for worker in workers],
-                    seconds=min(wait, _WAIT) if workers else 0.0,
+                    seconds=seconds if workers else 0.0,
                     records=records,
                 )
             except PositionLost as lost:
@@ -235,18 +243,22 @@ class Poller:
                 if loser is not None and loser.state is State.RUNNING:
                     loser.lose_position(str(lost))
             self.last_poll = self._now()
-            for partition, came in polled.items():
-                worker = self._assignment.workers.get(partition)
-                if worker is not None and worker.state is State.RUNNING:
-                    worker.accept(came)
-                    if self._intake.is_limited:
-                        self._intake.took(len(came))
+            self._accept(polled)
             if workers:
                 await asyncio.sleep(max(0.0, started + _PACE - self._now()))
             else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._opened.wait()
+
+    def _accept(self, polled: Mapping[TopicPartition, Sequence[Received]]) -> None:
+        for partition, came in polled.items():
+            self._last_record = self.last_poll
+            worker = self._assignment.workers.get(partition)
+            if worker is not None and worker.state is State.RUNNING:
+                worker.accept(came)
+                if self._intake.is_limited:
+                    self._intake.took(len(came))
 
     def _choose(self) -> tuple[list[PartitionWorker], int, float]:
         """Whom to poll, for how many records, and seconds to the next look where none come."""

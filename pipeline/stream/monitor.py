@@ -246,6 +246,9 @@ class Monitor:
         while True:
             await asyncio.sleep(_INTERVAL)
             for worker in self._workers():
+                workload, end = worker.workload, self._backlog.ends.get(worker.partition)
+                if workload.position == end and not workload.has_news:
+                    continue
                 position = await self.context.consumer.position(worker.partition)
                 if position is not None:
                     worker.advance(position)
