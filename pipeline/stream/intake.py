@@ -40,6 +40,9 @@ this member lives, and the reason may be gone."""
 _PACE = 0.02
 """Seconds from poll to poll at least. Records that trickle in are fetched and decoded together,
 which costs much less and delays none noticeably: a model call takes twenty times as long."""
+_PACE_AHEAD = 0.005
+"""The same while all that comes is passed over, on the way to what may be worked on: 20,000 records
+a second at most. To pass one over takes 6 µs, beside what it takes to read it."""
 _NOT_ASKED = 5.0
 """Seconds without being polled after which a partition has time to begin again."""
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -243,22 +246,25 @@ class Poller:
                 if loser is not None and loser.state is State.RUNNING:
                     loser.lose_position(str(lost))
             self.last_poll = self._now()
-            self._accept(polled)
+            pace = _PACE if self._accept(polled) or not polled else _PACE_AHEAD
             if workers:
-                await asyncio.sleep(max(0.0, started + _PACE - self._now()))
+                await asyncio.sleep(max(0.0, started + pace - self._now()))
             else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._opened.wait()
 
-    def _accept(self, polled: Mapping[TopicPartition, Sequence[Received]]) -> None:
+    def _accept(self, polled: Mapping[TopicPartition, Sequence[Received]]) -> bool:
+        """Hand on what came; returns whether any of it was taken in."""
+        were_taken = False
         for partition, came in polled.items():
             self._last_record = self.last_poll
             worker = self._assignment.workers.get(partition)
             if worker is not None and worker.state is State.RUNNING:
-                worker.accept(came)
+                were_taken |= worker.accept(came)
                 if self._intake.is_limited:
                     self._intake.took(len(came))
+        return were_taken
 
     def _choose(self) -> tuple[list[PartitionWorker], int, float]:
         """Whom to poll, for how many records, and seconds to the next look where none come."""

@@ -193,8 +193,9 @@ class PartitionWorker:
             return None
         return self.workload.lag(max(ends))
 
-    def accept(self, records: Sequence[Received]) -> None:
-        context = self._context
+    def accept(self, records: Sequence[Received]) -> bool:
+        """Take what was polled; returns whether any of it did not only stay in Kafka."""
+        context, were_taken = self._context, False
         observer, now = context.observer, self._now()
         self.last_progress = now
         for record in records:
@@ -207,7 +208,8 @@ class PartitionWorker:
                 break
             except OffsetRegression as error:
                 self.lose_position(str(error))
-                return
+                return True
+            were_taken |= not isinstance(held, Left)
             if held is None:
                 self._answers.forget(record.offset)
             if held is None and record.is_tombstone:
@@ -221,6 +223,7 @@ class PartitionWorker:
                     context.consumer.start_at(self.partition, self.workload.position)
                     break
         self.start()
+        return were_taken
 
     def catch_up(self) -> None:
         """Read again what was left in Kafka, if there is room for it, as long as what is new."""
