@@ -62,6 +62,8 @@ class Trouble:
         self._waiting += 5
         metrics.lag("tickets", "tickets.raw", 0, records=self._waiting, oldest_seconds=1000.0)
         metrics.in_flight("tickets", "tickets.raw", 0, count=12)
+        metrics.offset_fault("tickets", "ledger_moved")
+        metrics.offset_fault("tickets", "records_expired")
         for _ in range(10):
             metrics.received("tickets", "tickets.raw", 0, size=400)
         for end, count in (

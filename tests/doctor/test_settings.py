@@ -97,6 +97,10 @@ def test_static_membership_is_reported() -> None:
     fine(check_membership(site()))
 
 
+def test_static_membership_under_the_name_of_a_pod_is_no_mistake() -> None:
+    fine(check_membership(site(kafka={"group_instance_id": socket.gethostname()})))
+
+
 @pytest.mark.parametrize(
     ("environment", "verdict", "says"),
     [
