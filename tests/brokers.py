@@ -21,6 +21,8 @@ FreshName = Callable[[str], str]
 
 _numbers = itertools.count(1)
 _running: list[ApacheKafka] = []
+SHARED = frozenset({"apache_kafka", "secured_for_all"})
+"""The fixtures that start an Apache Kafka for a whole session."""
 
 
 @pytest.fixture
@@ -80,13 +82,20 @@ def started(kafka: ApacheKafka) -> Iterator[ApacheKafka]:
 
 
 def rest() -> None:
-    """Freeze every Apache Kafka that runs; for when no test of this process needs one any more.
+    """Freeze every Apache Kafka that runs; for when no test of this process should need one.
 
     An idle one takes 4 % of a core, and there may be minutes until fixtures of the session end.
     """
     for kafka in _running:
         for node in kafka.nodes:
             node.pause()
+
+
+def go_on() -> None:
+    """Let every Apache Kafka go on after a rest."""
+    for kafka in _running:
+        for node in kafka.nodes:
+            node.resume()
 
 
 @asynccontextmanager
