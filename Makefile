@@ -37,12 +37,14 @@ check: $(READY) $(TOOLS)  ## formatter, linter, types, import directions, schema
 	@$(BIN)/pipeline schemas --check
 	@$(BIN)/python -m pipeline.config.document docs/SETTINGS.md --check
 
-faults: $(READY)  ## hostile records; then replicas, brokers and API die beside them for ten minutes (Java 17+, mvn)
+faults: $(READY)  ## hostile records; replicas, brokers and API die for ten minutes; offsets are moved (Java 17+, mvn)
 	@$(BIN)/python -m tests.faults poison --nodes 1
 	@$(BIN)/python -m tests.faults
+	@$(BIN)/python -m tests.faults disasters
 
-faults-short: $(READY)  ## the same for a minute
+faults-short: $(READY)  ## the last two of these, a minute or two each
 	@$(BIN)/python -m tests.faults --short
+	@$(BIN)/python -m tests.faults disasters --short
 
 fuzz: $(READY)  ## hostile input to the raw models and the file checks, for ten minutes
 	@$(BIN)/python -m tests.fuzz
