@@ -148,7 +148,8 @@ class App:
             for name, verdict in self._opinions.items():
                 state = "on" if verdict.pays else "off"
                 log.info("second_opinion", stage=name, state=state, because=verdict.because)
-            self._log_prefixes()
+            # A prompt with a file asks a decoder, which is a process that has to start.
+            await asyncio.to_thread(self._log_prefixes)
             log.info("delivery", in_force=delivery.mode, because=delivery.because)
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))

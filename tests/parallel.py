@@ -17,6 +17,7 @@ _KAFKA, _SECURED_KAFKA = "kafka", "secured kafka"
 _GROUPS = {
     "tests/backfill/test_program.py": _KAFKA,
     "tests/browser/test_lag_agreement.py": _KAFKA,
+    "tests/faults/test_event_loop.py": _KAFKA,
     "tests/faults/test_scenarios.py": _KAFKA,
     "tests/kafka/test_connection.py": _KAFKA,
     "tests/kafka/test_kafka_engine.py": _KAFKA,

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -254,6 +255,31 @@ async def test_a_static_member_comes_back_to_its_partitions_without_a_rebalance(
     assert after == before
     assert sorted(await topics.output_values(), key=int) == values
     assert set(calls.values()) == {1}
+
+
+@pytest.mark.kafka
+async def test_an_event_loop_that_is_blocked_for_most_of_a_session_keeps_it(
+    kafka_topics: Topics,
+) -> None:
+    """Heartbeats are a twentieth of the time-out apart."""
+    session = 6.0
+    rebalances: list[int] = []
+
+    async def handle(record: Received) -> Outcome:
+        time.sleep(0.8 * session)  # noqa: ASYNC251 - that is what is tested
+        return Outcome(Disposition.ENRICHED, ())
+
+    class Rebalances(Observer):
+        def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
+            rebalances.append(partitions)
+
+    watcher = Rebalances()
+    async with engine(kafka_topics, handle, observer=watcher, session_timeout=session):
+        await kafka_topics.publish(b"hog")
+        await kafka_topics.wait_until_committed()
+        # For the heartbeat that would say that it had been taken for dead.
+        await asyncio.sleep(0.2 * session)
+    assert rebalances == [PARTITIONS]
 
 
 @pytest.mark.kafka
