@@ -1,7 +1,8 @@
 """Brokers that tests share; a plug-in of pytest, registered in `conftest.py`.
 
-Each broker is started at most once a session and test process, so a test makes its own topics and
-groups under names from `fresh_name`, and one that ends a node starts a broker of its own.
+An Apache Kafka is started at most once a session and test process, the embedded broker once a
+module, so a test makes its own topics and groups under names from `fresh_name`, and one that ends a
+node starts a broker of its own.
 """
 
 import asyncio
@@ -29,9 +30,9 @@ def fresh_name() -> FreshName:
     return lambda word: f"{word}-{os.getpid()}-{next(_numbers)}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def embedded_broker() -> Iterator[NoidaBroker]:
-    """The embedded broker."""
+    """The embedded broker: it starts at once, and every client that connects reads all topics."""
     broker = NoidaBroker()
     asyncio.run(broker.start())
     yield broker
