@@ -7,7 +7,7 @@ TOOLS := .tools/.ready
 # What starts often, as the tests start it, is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo help setup chart-tools test drills check faults faults-short fuzz corpus bench-gateway measure \
+.PHONY: demo help setup chart-tools test oldest-sdk drills check faults faults-short fuzz corpus bench-gateway measure \
 	wheel picture screenshot format schemas settings lock clean
 
 demo: $(READY)  ## a day of events of all seven uses through the whole pipeline, on this machine alone
@@ -25,6 +25,9 @@ test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
 	@tests/browser/install
 	@$(BIN)/pytest -n auto
 
+oldest-sdk: $(READY)  ## what depends on Anthropic's SDK, with the oldest release that is taken
+	@tests/sdk/oldest -n auto
+
 drills: $(READY) $(TOOLS)  ## long runs of whole programs against the clock; want a quiet machine
 	@$(BIN)/pytest -m drill
 
@@ -37,12 +40,14 @@ check: $(READY) $(TOOLS)  ## formatter, linter, types, import directions, schema
 	@$(BIN)/pipeline schemas --check
 	@$(BIN)/python -m pipeline.config.document docs/SETTINGS.md --check
 
-faults: $(READY)  ## hostile records; then replicas, brokers and API die beside them for ten minutes (Java 17+, mvn)
+faults: $(READY)  ## hostile records; replicas, brokers and API die for ten minutes; offsets are moved (Java 17+, mvn)
 	@$(BIN)/python -m tests.faults poison --nodes 1
 	@$(BIN)/python -m tests.faults
+	@$(BIN)/python -m tests.faults disasters
 
-faults-short: $(READY)  ## the same for a minute
+faults-short: $(READY)  ## the last two of these, a minute or two each
 	@$(BIN)/python -m tests.faults --short
+	@$(BIN)/python -m tests.faults disasters --short
 
 fuzz: $(READY)  ## hostile input to the raw models and the file checks, for ten minutes
 	@$(BIN)/python -m tests.fuzz
@@ -78,7 +83,8 @@ settings: $(READY)  ## write docs/SETTINGS.md again
 	@$(BIN)/python -m pipeline.config.document docs/SETTINGS.md
 
 lock: $(READY)  ## resolve the dependencies again
-	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --group dev --universal --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --extra aws --extra vertex \
+		--extra foundry --group dev --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \
 		--output-file requirements.lock
 	@for room in setup tools sbom; do \

@@ -21,9 +21,10 @@ from benchmarks import tickets
 from benchmarks.goals import Goal, Part, Table, at_most
 from benchmarks.report import conclude, parser
 from benchmarks.simulated import Admin, Row, simulated_api
-from pipeline.claude.billing import PRICES_AS_OF, PriceTable, Tokens
+from pipeline.claude.billing import PriceTable, Tokens
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.message_batches import Succeeded
+from pipeline.claude.model_facts import PRICES_AS_OF
 from pipeline.claude.request_body import CacheTtl, Template, content_of
 from pipeline.config import Settings
 from pipeline.model.errors import AnswerError

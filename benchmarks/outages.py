@@ -143,13 +143,13 @@ class World:
         }
 
 
-async def _publish_on(world: World, stop: asyncio.Event) -> None:
+async def publish_on(world: World, stop: asyncio.Event) -> None:
     while not stop.is_set():
         world.publish(sum(map(len, world.ends.values())))
-        await _pause(stop, 5.0)
+        await pause(stop, 5.0)
 
 
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
+async def pause(stop: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()
@@ -172,12 +172,12 @@ async def run(seconds: float, outage_seconds: float) -> Part:
             for engine in world.engines(gateway, metrics):
                 group.create_task(engine.run(stop))
             publishing = asyncio.Event()
-            group.create_task(_publish_on(world, publishing))
+            group.create_task(publish_on(world, publishing))
             outages = await _run_outages(api, seconds, outage_seconds)
             publishing.set()
             healed_at = await api.now()
             await api.heal()
-            drained = await _drain(world)
+            drained = await drain(world)
             stop.set()
         rows = [row for row in await api.requests() if row["endpoint"] == "messages"]
     return _part(world, rows, outages, healed_at=healed_at, drained=drained)
@@ -197,7 +197,7 @@ async def _run_outages(api: Admin, seconds: float, outage_seconds: float) -> lis
     return outages
 
 
-async def _drain(world: World) -> bool:
+async def drain(world: World) -> bool:
     """Wait until every event has an end; returns whether that came."""
     for _ in range(int(_DRAINED_WITHIN)):
         if sum(map(len, world.ends.values())) >= world.published:

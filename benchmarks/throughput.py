@@ -14,14 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import aiohttp
 import orjson
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -51,6 +51,12 @@ KEYS = 2_000
 _BACKLOG = 45_000
 _STEADY = 300
 """Events a second, of the run that measures how long an event takes."""
+_NO_COORDINATOR_YET = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
+"""The brokers have not agreed yet on who keeps the offsets of a new group."""
 _READY_WITHIN = 60.0
 ROOT = Path(__file__).parents[1]
 _TOPICS = ("tickets.raw", "tickets.enriched", "escalations", "review", "dead-letters")
@@ -88,6 +94,10 @@ class Row:
     commits_per_second: float = float("nan")
     open_files: float = float("nan")
     """Of the process, sockets for the most part."""
+    sockets: float = float("nan")
+    """Those that are connected to the broker."""
+    start_seconds: float = float("nan")
+    """From the process's start to a commit in every partition."""
 
 
 async def ask(way: str, concurrency: int, span: Span, environment: Mapping[str, str]) -> Reached:
@@ -148,14 +158,24 @@ class Stream:
     def publish(self, count: int) -> None:
         """Publish so many tickets, no two alike."""
         for _ in range(count):
-            event = charged_twice(self._number)
-            self._producer.produce(
-                self.prefix + "tickets.raw",
-                key=f"customer-{self._number % KEYS}",
-                value=orjson.dumps({"id": event.id, "body": event.body}),
-            )
-            self._producer.poll(0)
-            self._number += 1
+            self._publish_one(-1)
+
+    def publish_to_each(self) -> None:
+        """Publish a ticket into every partition."""
+        for partition in range(self._partitions):
+            self._publish_one(partition)
+        self.flush()
+
+    def _publish_one(self, partition: int) -> None:
+        event = charged_twice(self._number)
+        self._producer.produce(
+            self.prefix + "tickets.raw",
+            key=f"customer-{self._number % KEYS}",
+            value=orjson.dumps({"id": event.id, "body": event.body}),
+            partition=partition,
+        )
+        self._producer.poll(0)
+        self._number += 1
 
     def flush(self) -> None:
         """Wait until all is written."""
@@ -169,6 +189,19 @@ class Stream:
             "PIPELINE_KAFKA__GROUP_PREFIX": self.prefix,
             "PIPELINE_TOPICS__PREFIX": self.prefix,
         }
+
+    def has_begun(self) -> bool:
+        """Whether something was committed in every partition."""
+        group = {"bootstrap.servers": self._servers, "group.id": f"{self.prefix}tickets"}
+        asked = [TopicPartition(f"{self.prefix}tickets.raw", n) for n in range(self._partitions)]
+        with closing(Consumer(group)) as consumer:
+            try:
+                committed = consumer.committed(asked, timeout=_READY_WITHIN)
+            except KafkaException as error:
+                if error.args[0].code() not in _NO_COORDINATOR_YET:
+                    raise
+                return False
+        return all(at.offset > 0 for at in committed)
 
     def arrivals(self, seconds: float) -> list[float]:
         """Read committed results for a while; seconds from each one's publication to now."""
@@ -201,8 +234,11 @@ def _epoch(text: str) -> float:
 @asynccontextmanager
 async def pipeline(
     stream: Stream, concurrency: int, environment: Mapping[str, str], root: Path = ROOT
-) -> AsyncIterator[str]:
-    """Run `pipeline run tickets` of a checkout on its core; yields the address of its metrics."""
+) -> AsyncIterator[tuple[str, int]]:
+    """Run `pipeline run tickets` of a checkout on its core; yields where its metrics are, and it.
+
+    That is its process id.
+    """
     with tempfile.TemporaryDirectory(prefix="haiku-bench-") as directory:
         child = Child(
             [sys.executable, "-m", "pipeline.cli", "run", "tickets", "--json"],
@@ -221,7 +257,7 @@ async def pipeline(
         try:
             async with asyncio.timeout(_READY_WITHIN):
                 address = await _address(child)
-            yield address
+            yield address, child.pid
         finally:
             await child.kill()
 
@@ -260,12 +296,6 @@ class Metrics:
                 sums[name] = sums.get(name, 0.0) + float(value)
         return sums
 
-    async def first_commit(self) -> None:
-        """Wait until something was committed."""
-        async with asyncio.timeout(_READY_WITHIN):
-            while not (await self.read()).get("pipeline_events_committed_total"):  # noqa: ASYNC110 - a poll
-                await asyncio.sleep(0.5)
-
 
 async def whole(
     servers: str,
@@ -280,18 +310,21 @@ async def whole(
     """The whole pipeline, of a checkout, on a backlog."""
     stream = Stream(servers, prefix or f"at-{concurrency}.", partitions)
     await asyncio.to_thread(stream.make_topics)
+    await asyncio.to_thread(stream.publish_to_each)
     await asyncio.to_thread(stream.publish, _BACKLOG)
     await asyncio.to_thread(stream.flush)
+    started = time.perf_counter()
     async with (
         aiohttp.ClientSession() as http,
-        pipeline(stream, concurrency, environment, root) as address,
+        pipeline(stream, concurrency, environment, root) as (address, pid),
     ):
         metrics = Metrics(http, address)
-        await metrics.first_commit()
+        start_seconds = await _begun(stream, started)
         await asyncio.sleep(span.warm_up)
         before, began = await metrics.read(), time.perf_counter()
         await asyncio.sleep(span.seconds)
         after, passed = await metrics.read(), time.perf_counter() - began
+        sockets = connections(pid, servers)
     events = _gained(before, after, "pipeline_events_committed_total")
     if after.get("pipeline_dead_letters_total") or after["pipeline_lag_events"] < 1:
         raise RuntimeError("the backlog was too short, or events became dead letters")
@@ -306,7 +339,28 @@ async def whole(
         nothing,
         _gained(before, after, "pipeline_commits_total") / passed,
         after["process_open_fds"],
+        sockets,
+        start_seconds,
     )
+
+
+async def _begun(stream: Stream, started: float) -> float:
+    """Wait until something was committed in every partition; seconds since the process started."""
+    async with asyncio.timeout(_READY_WITHIN):
+        while not await asyncio.to_thread(stream.has_begun):  # noqa: ASYNC110 - a poll
+            await asyncio.sleep(0.1)
+    return time.perf_counter() - started
+
+
+def connections(pid: int, servers: str) -> float:
+    """How many TCP connections a process has to the broker, by Linux's account."""
+    ports = {int(server.rpartition(":")[2]) for server in servers.split(",")}
+    process = Path("/proc", str(pid))
+    if not process.exists():
+        return float("nan")
+    own = {str(each.readlink()) for each in process.joinpath("fd").iterdir()}
+    rows = [line.split() for line in process.joinpath("net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[2][-4:], 16) in ports and f"socket:[{row[9]}]" in own for row in rows)
 
 
 def _gained(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float:
@@ -330,13 +384,14 @@ async def steady(
     """
     stream = Stream(servers, prefix, partitions)
     await asyncio.to_thread(stream.make_topics)
+    await asyncio.to_thread(stream.publish_to_each)
+    started = time.perf_counter()
     async with (
         aiohttp.ClientSession() as http,
-        pipeline(stream, concurrency, environment, root) as address,
+        pipeline(stream, concurrency, environment, root) as (address, pid),
     ):
         metrics = Metrics(http, address)
-        stream.publish(1)
-        await metrics.first_commit()
+        start_seconds = await _begun(stream, started)
         reading = asyncio.create_task(
             asyncio.to_thread(stream.arrivals, span.warm_up + span.seconds)
         )
@@ -348,6 +403,7 @@ async def steady(
             stream.publish((tick + 1) * rate // 50 - tick * rate // 50)
             await asyncio.sleep(max(0.0, began + tick / 50 - time.perf_counter()))
         after = await metrics.read()
+        sockets = connections(pid, servers)
         stream.flush()
         took = await reading
     took = took[int(len(took) * span.warm_up / (span.warm_up + span.seconds)) :]
@@ -363,6 +419,8 @@ async def steady(
         1000 * cuts[18],
         _gained(before, after, "pipeline_commits_total") / span.seconds,
         after["process_open_fds"],
+        sockets,
+        start_seconds,
     )
 
 

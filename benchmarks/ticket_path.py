@@ -105,7 +105,7 @@ async def passed_by_a_ticket() -> Passed:
     }
     usage = {"input_tokens": 70, "cache_read_input_tokens": 1_800, "output_tokens": 120}
     client = testing.FakeClient(
-        lambda _: fakes.message(answer, model=settings.models.haiku, usage=usage)
+        lambda _: fakes.message(answer, model=settings.models.haiku.model, usage=usage)
     )
     in_memory = Path(sys.modules[testing.MemoryBroker.__module__].__file__ or "").parent
     passed = Passed(Path(app.__file__).parent, [in_memory, Path(fakes.__file__)])

@@ -8,39 +8,47 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import structlog
-from pydantic_core import to_json
+from aiokafka.errors import KafkaError
 
-import pipeline
 from pipeline.cascade.cap import EscalationCap, watch_progress
-from pipeline.cascade.policy import opinions, policy_of
+from pipeline.cascade.policy import opinions, policy_of, settings_digest
 from pipeline.cascade.processor import CascadePolicy, Handling, Processor
 from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
 from pipeline.cascade.publishing import TracedSession, UnpublishableHandler
-from pipeline.cascade.reading import Escalations, RawEvents, Reader, Reading, file_threads
+from pipeline.cascade.reading import (
+    Escalations,
+    RawEvents,
+    Reader,
+    Reading,
+    file_threads,
+    stages_by_tier,
+)
 from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
+from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
-from pipeline.model.errors import UsageError
-from pipeline.model.records import Tier
+from pipeline.kafka.writer import Writer
+from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.records import Tier, now
 from pipeline.observe.dashboard import instruments
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
 from pipeline.observe.web import serve
+from pipeline.operators.settings_audit import audit_start
 from pipeline.runtime.process import background_task
-from pipeline.stages.api import build_stages, encoder_for
+from pipeline.stages.api import encoder_for
 from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers
-from pipeline.stream.workload import tenant_reader
+from pipeline.stream.tenants import Tenants, carried_tenant_reader, tenant_reader
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +86,8 @@ class App:
         self, settings: Settings, stages: Sequence[str], *, socket: Path | None = None
     ) -> None:
         self._settings = settings
-        self._stages = build_stages(settings.stages, encoder_for(settings))
+        self._stages_by_tier = stages_by_tier(settings, encoder_for(settings))
+        self._stages = self._stages_by_tier[Tier.HAIKU]
         self._served = tuple(dict.fromkeys(stages))
         self._socket = socket
         self._topics = TopicNames(settings.topics)
@@ -101,7 +110,7 @@ class App:
         observed = instruments(self._settings, self._served, delivery=delivery.mode)
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
         models = self._settings.models
-        metrics.begin_well(self._served, (models.haiku, models.sonnet), self.asked())
+        metrics.begin_well(self._served, (models.haiku.name, models.sonnet.name), self.asked())
         async with AsyncExitStack() as stack:
             stack.enter_context(decoders_of_this_process.limited(self._settings.files))
             tracer = await stack.enter_async_context(open_tracer(self._settings.tracing))
@@ -121,6 +130,9 @@ class App:
                     failed=stop.set,
                     steers=steers,
                 )
+            )
+            await stack.enter_async_context(
+                background_task(gateway.follow_models(), ended=stop.set)
             )
             cap = EscalationCap.from_settings(self._settings.escalation, clock=time.monotonic)
             if cap is not None and ESCALATIONS in self._served:
@@ -148,20 +160,47 @@ class App:
             for name, verdict in self._opinions.items():
                 state = "on" if verdict.pays else "off"
                 log.info("second_opinion", stage=name, state=state, because=verdict.because)
-            self._log_prefixes()
+            # A prompt with a file asks a decoder, which is a process that has to start.
+            await asyncio.to_thread(self._log_prefixes)
             log.info("delivery", in_force=delivery.mode, because=delivery.because)
+            await stack.enter_async_context(
+                background_task(self._audit_start(), ended=lambda: None)
+            )
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)
 
+    async def _audit_start(self) -> None:
+        """Record the settings where they changed; without it the events go on all the same."""
+        kafka = self._settings.kafka
+        try:
+            async with Writer(
+                kafka, max_record_bytes=self._settings.topics.max_message_bytes
+            ) as to:
+                has_changed = await audit_start(
+                    self._settings,
+                    self._served,
+                    self._topics.audit,
+                    read=partial(read_topics, kafka),
+                    publish=to.write,
+                    now=now,
+                )
+        except (PipelineError, KafkaError) as error:
+            log.warning("settings_not_audited", because=str(error))
+        else:
+            if has_changed:
+                log.info("settings_changed", audited_in=self._topics.audit)
+
     def asked(self) -> Sequence[Asked]:
         """Which model is asked here about the events of which stage."""
         models, own = self._settings.models, [name for name in self._served if name != ESCALATIONS]
-        found = [Asked(name, Tier.HAIKU, models.haiku) for name in own]
+        found = [Asked(name, Tier.HAIKU, models.haiku.name) for name in own]
         if ESCALATIONS in self._served:
             stages = dict.fromkeys([*self._settings.enabled, *own])
             found += [
-                Asked(name, Tier.SONNET, models.sonnet) for name in stages if name != ESCALATIONS
+                Asked(name, Tier.SONNET, models.sonnet.name)
+                for name in stages
+                if name != ESCALATIONS
             ]
         return found
 
@@ -205,9 +244,12 @@ class App:
         cascade = CascadePolicy(gateway, self._policy, tier, reading)
         clock = partial(datetime.now, UTC)
         sections = self._settings.stages.by_name()
+        tenant_from = self._settings.stream.tenant_from
+        tenant_of = tenant_reader(tenant_from)
         if name == ESCALATIONS:
+            tenant_of = carried_tenant_reader(tenant_from)
             limits = {each: section.max_text_chars for each, section in sections.items()}
-            reader: Reader = Escalations(self._stages, limits)
+            reader: Reader = Escalations(self._stages_by_tier[tier], limits)
             ordering: Ordering = "key"
         else:
             reader, ordering = RawEvents(self._stages[name]), sections[name].ordering
@@ -217,8 +259,11 @@ class App:
             self._topics,
             clock=clock,
             observer=metrics,
-            tenant_of=tenant_reader(self._settings.stream.tenant_from),
+            tenant_of=tenant_of,
         )
+        tenants = None
+        if tenant_from is not None and tenant_of is not None:
+            tenants = Tenants(tenant_from, tenant_of, partial(gateway.tenants_waiting, tier))
         return Engine(
             name,
             [self._topics.read_by(name)],
@@ -237,22 +282,9 @@ class App:
             rescue=UnpublishableHandler(
                 name, self._topics.dead_letters, clock=clock, observer=metrics
             ),
-            asks=self._digest(name),
+            asks=settings_digest(self._settings, *(sections if name == ESCALATIONS else [name])),
+            tenants=tenants,
         )
-
-    def _digest(self, name: str) -> str:
-        """Of what decides about a record of a stage or, for the escalations, of all."""
-        settings = self._settings
-        sections = settings.stages.by_name()
-        decisive = (
-            {each: sections[each] for each in sections if name in {each, ESCALATIONS}},
-            settings.thresholds,
-            settings.models,
-            settings.claude.haiku_effort,
-            settings.claude.sonnet_effort,
-            pipeline.__version__,
-        )
-        return sha256(to_json(decisive)).hexdigest()[:16]
 
 
 async def run_together(engines: Sequence[Engine], stop: asyncio.Event) -> None:

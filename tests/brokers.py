@@ -1,7 +1,8 @@
 """Brokers that tests share; a plug-in of pytest, registered in `conftest.py`.
 
-Each broker is started at most once a session and test process, so a test makes its own topics and
-groups under names from `fresh_name`, and one that ends a node starts a broker of its own.
+An Apache Kafka is started at most once a session and test process, the embedded broker once a
+module, so a test makes its own topics and groups under names from `fresh_name`, and one that ends a
+node starts a broker of its own.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ FreshName = Callable[[str], str]
 
 _numbers = itertools.count(1)
 _running: list[ApacheKafka] = []
+SHARED = frozenset({"apache_kafka", "secured_for_all"})
+"""The fixtures that start an Apache Kafka for a whole session."""
 
 
 @pytest.fixture
@@ -29,9 +32,9 @@ def fresh_name() -> FreshName:
     return lambda word: f"{word}-{os.getpid()}-{next(_numbers)}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def embedded_broker() -> Iterator[NoidaBroker]:
-    """The embedded broker."""
+    """The embedded broker: it starts at once, and every client that connects reads all topics."""
     broker = NoidaBroker()
     asyncio.run(broker.start())
     yield broker
@@ -80,13 +83,20 @@ def started(kafka: ApacheKafka) -> Iterator[ApacheKafka]:
 
 
 def rest() -> None:
-    """Freeze every Apache Kafka that runs; for when no test of this process needs one any more.
+    """Freeze every Apache Kafka that runs; for when no test of this process should need one.
 
     An idle one takes 4 % of a core, and there may be minutes until fixtures of the session end.
     """
     for kafka in _running:
         for node in kafka.nodes:
             node.pause()
+
+
+def go_on() -> None:
+    """Let every Apache Kafka go on after a rest."""
+    for kafka in _running:
+        for node in kafka.nodes:
+            node.resume()
 
 
 @asynccontextmanager

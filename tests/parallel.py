@@ -23,6 +23,7 @@ _GROUPS = {
     "tests/local/test_apache.py": _KAFKA,
     "tests/operators/dead_letters/test_crashes.py": _KAFKA,
     "tests/operators/review/test_at_once.py": _KAFKA,
+    "tests/operators/test_forget_at_once.py": _KAFKA,
     "tests/stream/test_topic_changes.py": _KAFKA,
     "tests/doctor/test_services.py": _SECURED_KAFKA,
     "tests/e2e/test_secrecy.py": _SECURED_KAFKA,
@@ -84,6 +85,13 @@ def pytest_collection_finish() -> None:
     """Take what the test modules and their imports hold out of every later garbage collection."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a test of another group that needs a shared broker all the same."""
+    if brokers.SHARED.intersection(getattr(item, "fixturenames", ())):
+        brokers.go_on()
 
 
 @pytest.hookimpl(trylast=True)

@@ -16,7 +16,7 @@ from pipeline.backfill.outcomes import BatchStage
 from pipeline.backfill.partitions import BacklogPartition, FileBacklog, TopicBacklog, digest_of
 from pipeline.backfill.progress import Report, Watcher, open_metrics, with_metrics
 from pipeline.cascade.policy import policy_of
-from pipeline.cascade.reading import Reading
+from pipeline.cascade.reading import Reading, stages_by_tier
 from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
@@ -29,7 +29,8 @@ from pipeline.kafka.topics import TopicNames, Topics, why_forgetful
 from pipeline.model.errors import PipelineError
 from pipeline.model.records import Tier, now
 from pipeline.observe.metrics import Metrics
-from pipeline.stages.api import build_stages, encoder_for, stage_named
+from pipeline.runtime.process import background_task
+from pipeline.stages.api import encoder_for, stage_named
 from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterBreaker
@@ -207,7 +208,7 @@ class _Attempt:
     async def _tools(self, stack: AsyncExitStack, journal: Journal, names: TopicNames) -> Tools:
         settings, stage = self.settings, self.wish.stage
         clock = asyncio.get_running_loop().time
-        stages = build_stages(settings.stages, encoder_for(settings))
+        stages = stages_by_tier(settings, encoder_for(settings))[Tier.HAIKU]
         stack.enter_context(decoders_of_this_process.limited(settings.files))
         gateway = await stack.enter_async_context(
             Gateway(
@@ -217,6 +218,10 @@ class _Attempt:
                 failed=self.stop.set,
                 steers=steers,
             )
+        )
+
+        await stack.enter_async_context(
+            background_task(gateway.follow_models(), ended=self.stop.set)
         )
 
         def on_wait(because: str | None) -> None:

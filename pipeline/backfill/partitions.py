@@ -78,6 +78,11 @@ class TopicBacklog:
                 "was created again, or lost its end. Start `pipeline run` once, which starts from "
                 "its beginning, or say from where: `pipeline offsets reset`."
             )
+        if start.parked:
+            raise ledger.LedgerUnreadable(
+                f"In {self.partition} events of {len(start.parked)} tenants are left for later, "
+                f"whose they are `pipeline run` alone knows: let it do them first."
+            )
         # Room for what was inherited and for what is taken and, with the claim, finished at once.
         self._ledger = OffsetLedger(start, limit=len(start.unfinished) + 1)
         self._ledger.advance(bounds.begin)

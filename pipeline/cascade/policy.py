@@ -10,6 +10,9 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+from pydantic_core import to_json
+
+import pipeline
 from pipeline.claude.billing import PriceTable
 from pipeline.claude.workloads import price_ratio
 from pipeline.config import Settings, SonnetThresholds, StageThresholds, Thresholds
@@ -61,13 +64,14 @@ class StagePolicy:
 
     `of_label` is what is different where a label was chosen, without regard to case. `audit_share`
     of the keys are doubted whatever the answer is. With `second_opinion` the same tier is asked
-    again where its answer is unsure.
+    again where its answer is unsure. `settings` is the digest of all that is set about it.
     """
 
     thresholds: Thresholds
     of_label: Mapping[str, Thresholds] = field(default_factory=dict)
     audit_share: float = 0.0
     second_opinion: bool = False
+    settings: str = ""
 
     def thresholds_of(self, label: str | None) -> Mapping[str, float]:
         """By code, `DEFAULT_THRESHOLD` aside, for answers that chose this label."""
@@ -111,11 +115,12 @@ class Policy(dict[tuple[str, Tier], StagePolicy]):
         """Take what is set; `second_opinions` are the stages that have them (`policy_of`)."""
         table, found = settings.thresholds, cls()
         for name, stage in settings.stages.by_name().items():
-            own = table.stages.get(name, StageThresholds())
+            own, digest = table.stages.get(name, StageThresholds()), settings_digest(settings, name)
             for tier in Tier:
                 found[name, tier] = StagePolicy(
                     table.of(tier).changed_by(own.of(tier)),
                     {label.casefold(): changes.of(tier) for label, changes in own.labels.items()},
+                    settings=digest,
                 )
             found[name, Tier.HAIKU] = replace(
                 found[name, Tier.HAIKU],
@@ -123,6 +128,32 @@ class Policy(dict[tuple[str, Tier], StagePolicy]):
                 second_opinion=name in second_opinions,
             )
         return found
+
+
+_DECIDE_NOTHING = {"budget_usd_per_hour", "budget_usd_per_day", "ordering"}
+"""Settings of a stage that change no answer, and nothing of what becomes of it."""
+_ENDPOINT = {"model": True, "provider": True, "inference_geo": True}
+_ASKED: Any = {**_ENDPOINT, "fallback": _ENDPOINT}
+"""Which model is asked where; how it is reached there changes no answer."""
+
+
+def settings_digest(settings: Settings, *stages: str) -> str:
+    """Of all settings that decide about the answers of some stages; the same in every process."""
+    sections, table = settings.stages.by_name(), settings.thresholds
+    decisive = (
+        {name: sections[name].model_dump(mode="json", exclude=_DECIDE_NOTHING) for name in stages},
+        table.model_dump(mode="json", exclude={"stages"}),
+        {name: table.stages[name] for name in stages if name in table.stages},
+        settings.models.model_dump(include={"haiku": _ASKED, "sonnet": _ASKED}),
+        settings.claude.haiku_effort,
+        settings.claude.sonnet_effort,
+        settings.escalation.scope,
+        {name: settings.escalation.second_opinion.get(name) for name in stages},
+        {name: str(settings.privacy.masking().rules(name)) for name in stages},
+        settings.privacy.files,
+        pipeline.__version__,
+    )
+    return hashlib.sha256(to_json(decisive)).hexdigest()[:16]
 
 
 def policy_of(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Policy:
@@ -245,7 +276,8 @@ def whether_it_pays(ratio: Decimal | None, spares: float) -> Verdict:
 def opinions(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Mapping[str, Verdict]:
     """Whether a second opinion pays, by stage that is set to have it."""
     models = settings.models
-    ratio = price_ratio(PriceTable(settings.claude.prices), models.haiku, models.sonnet)
+    prices = PriceTable(settings.claude.prices)
+    ratio = price_ratio(prices, models.haiku.model, models.sonnet.model)
     return {
         name: whether_it_pays(ratio, spares)
         if isinstance(stages[name], Rewording)

@@ -5,13 +5,14 @@ and in what becomes of a doubted answer: Haiku's goes to Sonnet, Sonnet's to peo
 """
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from itertools import chain
 from operator import add
 from typing import Any, Generic, TypeVar
@@ -50,6 +51,7 @@ from pipeline.model.records import (
     Doubt,
     Enriched,
     Escalation,
+    Provenance,
     Review,
     Tier,
     Timing,
@@ -60,7 +62,7 @@ from pipeline.observe.tracing import OpenTelemetryTracer
 from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
 from pipeline.stages.files.raw_events import to_json_object
 from pipeline.stream.records import Handler, Outcome, Received
-from pipeline.stream.workload import TenantOf
+from pipeline.stream.tenants import TENANT_HEADER, TenantOf
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -73,7 +75,8 @@ class TierAnswer(Generic[AnswerT]):
     """What one tier said about an event, before it is decided whether that is good enough.
 
     No `answer` where no usable one came; `signals` then say why. `usage` and `seconds` are of all
-    calls that were made, `model` is the one that was asked last.
+    calls that were made, `model` is the one that was asked last. `prompts` are digests of what was
+    answered, `provider` is where that was last; empty without an answer.
     """
 
     answer: AnswerT | None
@@ -81,13 +84,16 @@ class TierAnswer(Generic[AnswerT]):
     usage: Usage
     model: str
     seconds: float
+    prompts: frozenset[str] = frozenset()
+    provider: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision(TierAnswer[AnswerT]):
     """The same, decided: `doubts` is empty if, and only if, the answer is accepted."""
 
     doubts: tuple[Doubt, ...]
+    provenance: Provenance
 
 
 @dataclass(eq=False)
@@ -116,6 +122,8 @@ class Processor:
             decision = await self.cascade.decide(stage, event, key=key, tenant=tenant)
             record = of_stage(stage.name, self._record, case, decision)
             outcome = of_stage(stage.name, publication, received, record, self.topics)
+            if tenant and isinstance(record, Escalation):
+                outcome = _of_tenant(outcome, tenant)
             if case.earlier is not None:
                 of_stage(stage.name, self._report_audit, case, decision)
         except InvalidEvent as invalid:
@@ -146,11 +154,12 @@ class Processor:
             event_id=case.event.id,
             decided_by=self.cascade.tier.value,
             confidence=answer.stated_confidence,
-            escalated=None if before is None else (before.doubts, case.earlier),
+            escalated=None if before is None else (before.doubts, case.earlier, before.provenance),
             model=decision.model,
             usage=decision.usage if before is None else before.usage + decision.usage,
             source=case.source,
             timing=timing,
+            provenance=decision.provenance,
         )
 
     def _doubted(self, case: Case, decision: Decision[Any], timing: Timing) -> Escalation | Review:
@@ -178,6 +187,7 @@ class Processor:
                 source=case.source,
                 received_at=case.received_at,
                 model_seconds=timing.model_seconds,
+                provenance=decision.provenance,
             )
         return Review(
             schema_="review/1",
@@ -191,6 +201,8 @@ class Processor:
             usage=before.usage + decision.usage,
             source=case.source,
             timing=timing,
+            provenance=decision.provenance,
+            haiku_provenance=before.provenance,
         )
 
     def _report_audit(self, case: Case, decision: Decision[Any]) -> None:
@@ -205,6 +217,13 @@ class Processor:
             differ = differences(case.stage, then, found)
             verdict = "not_compared" if differ is None else "differed" if differ else "agreed"
         self.observer.audited(case.stage.name, verdict)
+
+
+def _of_tenant(outcome: Outcome, tenant: str) -> Outcome:
+    """Say whose event it is that is escalated: its key may not."""
+    header = TENANT_HEADER, tenant.encode()
+    records = (replace(each, headers=(*each.headers, header)) for each in outcome.records)
+    return replace(outcome, records=tuple(records))
 
 
 @dataclass(eq=False)
@@ -239,7 +258,13 @@ class CascadePolicy:
         if own.audit_share:
             doubts += audit_doubts(stage.name, key, own.audit_share)
         return Decision(
-            found.answer, found.signals, found.usage, found.model, found.seconds, doubts
+            found.answer,
+            found.signals,
+            found.usage,
+            found.model,
+            found.seconds,
+            doubts=doubts,
+            provenance=provenance_of(found.provider, found.prompts, own.settings),
         )
 
     async def second_opinion(
@@ -271,8 +296,13 @@ class CascadePolicy:
             # A second answer that is itself doubted confirms nothing.
             if differ or (differ is not None and all(doubt.code in LIFTED for doubt in against)):
                 signals = weighed(first.signals, differ)
-        usage, seconds = first.usage + second.usage, first.seconds + second.seconds
-        return replace(first, signals=signals, usage=usage, seconds=seconds)
+        return replace(
+            first,
+            signals=signals,
+            usage=first.usage + second.usage,
+            seconds=first.seconds + second.seconds,
+            prompts=first.prompts | second.prompts,
+        )
 
 
 async def ask_tier(
@@ -333,7 +363,25 @@ async def ask_tier(
         break
     usage = reduce(add, (call.usage for call in calls))
     seconds = sum(call.seconds for call in calls)
-    return TierAnswer(answer, tuple(signals), usage, calls[-1].model, seconds)
+    answered = [call for call in calls if isinstance(call, Response) and answer is not None]
+    return TierAnswer(
+        answer,
+        tuple(signals),
+        usage,
+        calls[-1].model,
+        seconds,
+        frozenset(response.prompt for response in answered),
+        answered[-1].provider if answered else "",
+    )
+
+
+@lru_cache(maxsize=1024)
+def provenance_of(provider: str, prompts: frozenset[str], settings: str) -> Provenance:
+    """What produced an answer, of which there are as many as prompts, and not as many as events."""
+    digest = "".join(prompts)
+    if len(prompts) > 1:
+        digest = hashlib.sha256("".join(sorted(prompts)).encode()).hexdigest()[:16]
+    return Provenance(provider=provider, prompt=digest, settings=settings)
 
 
 def unanswered(failure: AnswerError) -> TierAnswer[Any]:

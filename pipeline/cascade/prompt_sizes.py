@@ -58,13 +58,13 @@ def prefixes(
     A stage that takes no event which is made up here is left out.
     """
     prompts = Prompts(settings.claude, clock=lambda: 0.0)
-    models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
     masking = settings.privacy.masking()
     for stage, tier in product(stages, tiers):
         if (question := _specimen(stage)) is not None:
-            template = prompts.of(masking.explained(question), tier, models[tier]).template
+            endpoint = settings.models.of(tier)
+            template = prompts.of(masking.explained(question), tier, endpoint).template
             tokens = int(template.marked_bytes * TOKENS_PER_BYTE)
-            yield Prefix(stage.name, models[tier], tokens, template.traits.cacheable_tokens)
+            yield Prefix(stage.name, endpoint.model, tokens, template.traits.cacheable_tokens)
 
 
 def log_prefixes(found: Iterable[Prefix]) -> None:

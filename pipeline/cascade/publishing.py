@@ -28,6 +28,7 @@ from pipeline.model.records import (
     Enriched,
     Escalation,
     EscalationSummary,
+    Provenance,
     Review,
     Source,
     Timing,
@@ -61,18 +62,25 @@ def enriched(
     event_id: str,
     decided_by: Literal["haiku", "sonnet", "human"],
     confidence: float | None,
-    escalated: tuple[Sequence[Doubt], BaseModel | None] | None,
+    escalated: tuple[Sequence[Doubt], BaseModel | None, Provenance | None] | None,
     model: str,
     usage: Usage,
     source: Source,
     timing: Timing,
+    provenance: Provenance | None,
 ) -> Enriched[Any]:
     """The record of `<stage>.enriched`, decided by a model or a person.
 
     Unknown fields of `event` go to `source.extra`; it is None where it cannot be read any more.
-    `escalated` are the doubts of an event that was escalated, and Haiku's answer.
+    `escalated` are the doubts of an event that was escalated, Haiku's answer and what produced it.
     """
     record, summary, schema = _enriched_types(stage.name, stage.result_model)
+    escalation = None
+    if escalated is not None:
+        doubts, haiku_result, haiku_provenance = escalated
+        escalation = summary(
+            doubts=list(doubts), haiku_result=haiku_result, haiku_provenance=haiku_provenance
+        )
     # An escalation holds unknown fields once, in its `event`; earlier versions wrote them to both.
     if event is not None and event.unknown_fields:
         source = source.model_copy(update={"extra": event.unknown_fields})
@@ -83,11 +91,12 @@ def enriched(
         result=result,
         decided_by=decided_by,
         confidence=confidence,
-        escalation=escalated and summary(doubts=list(escalated[0]), haiku_result=escalated[1]),
+        escalation=escalation,
         model=model,
         usage=usage,
         source=source,
         timing=timing,
+        provenance=provenance,
     )
     return built
 

@@ -20,7 +20,8 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from pipeline.claude.failures import Attempts, Bounds, Peers
-from pipeline.config import ClaudeSettings
+from pipeline.claude.model_facts import known
+from pipeline.config import ClaudeSettings, Settings
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable
 from pipeline.model.printable import printable, shortened
@@ -29,13 +30,15 @@ from pipeline.model.records import (
     DeadLetterReason,
     Escalation,
     Source,
+    Tier,
     Unusable,
     Usage,
     read_record,
 )
 from pipeline.privacy.masking import Masking, values_of, with_fields
 from pipeline.runtime.process import UnwaitedExecutor
-from pipeline.stages.api import Answer, RawEvent, Stage
+from pipeline.stages.api import Answer, RawEvent, Stage, build_stages
+from pipeline.stages.checks.scope import Encoder
 from pipeline.stages.files.raw_events import text_too_long
 from pipeline.stream.records import Received
 
@@ -89,6 +92,22 @@ def of_stage(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kw
         short = name.rpartition(".")[-1]
         detail = f"The stage's {short}() failed with {type(bug).__name__}; see the log."
         raise InvalidEvent(DeadLetterReason.STAGE_FAILED, detail) from bug
+
+
+def stages_by_tier(
+    settings: Settings, encoder: Encoder | None = None
+) -> Mapping[Tier, Mapping[str, AnyStage]]:
+    """Every stage, by name, that sends images as large as the model of a tier sees them.
+
+    Raises:
+        UsageError: A class of your own is not a stage.
+    """
+    seen = {tier: known(settings.models.of(tier).model).images for tier in Tier}
+    built = {
+        limits: build_stages(settings.stages.seen_by(limits), encoder)
+        for limits in dict.fromkeys(seen.values())
+    }
+    return {tier: built[limits] for tier, limits in seen.items()}
 
 
 def is_long(event: RawEvent) -> bool:

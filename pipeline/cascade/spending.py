@@ -46,7 +46,10 @@ Send = Callable[[bytes, bytes | None], Awaitable[object]]
 
 
 class Claim(Record):
-    """What a process may have spent of an hour at most; `number` counts what it wrote."""
+    """What a process may have spent of an hour at most; `number` counts what it wrote.
+
+    By stage and, behind `tenant/`, by tenant: what a tenant spent is in that of its stages, too.
+    """
 
     schema_: str = Field("claim/1", alias="schema")
     number: int

@@ -10,15 +10,18 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from math import inf
+from typing import Any, Protocol
 
 from pipeline.claude import failures
 from pipeline.claude.billing import PriceTable, Tokens
 from pipeline.claude.budget import ZERO, Budget
 from pipeline.claude.client import Client
+from pipeline.claude.failover import LeavesEndpoint
 from pipeline.claude.failures import Attempts, Backoff, Blocked, Bounds, Failure, Reject, Retry
 from pipeline.claude.limiter import Limiter, Permit
 from pipeline.claude.prompts import Prompt, content_weight
+from pipeline.claude.providers import PROVIDERS, ProviderTraits, credentials_of
 from pipeline.claude.rate_limits import NO_TOKENS, Cost
 from pipeline.claude.redaction import unechoed
 from pipeline.claude.request_body import content_of
@@ -30,9 +33,10 @@ from pipeline.claude.responses import (
     UnusableAnswer,
     read_message,
 )
+from pipeline.config import EndpointSettings
 from pipeline.model import errors
 from pipeline.model.observer import CallEnd, Observer
-from pipeline.model.questions import Question, Response, Text
+from pipeline.model.questions import Question, Response, Signal, Text
 from pipeline.model.records import Tier, Usage
 
 log = logging.getLogger(__name__)
@@ -55,18 +59,76 @@ _ENDS: Mapping[type[errors.AnswerError], CallEnd] = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Endpoint:
+    """One place where a model is asked: what is in front of it, and how it is reached.
+
+    `regional`: whether inference is bound to a region by what is set, which costs more.
+    """
+
+    settings: EndpointSettings
+    limiter: Limiter
+    client: Client
+    regional: bool = False
+
+    @property
+    def provider(self) -> ProviderTraits:
+        return PROVIDERS[self.settings.provider]
+
+
+class Stay(Protocol):
+    """A question's time at one of the two endpoints of its tier."""
+
+    def is_over(self) -> bool:
+        """Whether the endpoint is out, and the other is not."""
+        ...
+
+    def end_after(self, attempts: Attempts) -> None:
+        """Raises `LeavesEndpoint` where its failures are reason enough to go to the other."""
+
+    def moved(self) -> "ModelRequest":
+        """The request for the same question to the other."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A request to be made; `bounds` where others than the settings' hold for its failures."""
+    """A request to be made.
+
+    Args:
+        stay: None where it is made at this endpoint or nowhere.
+        bounds: Where others than the settings' hold for its failures.
+    """
 
     question: Question[Any]
     tier: Tier
     prompt: Prompt
-    limiter: Limiter
+    endpoint: Endpoint
     body: bytes
     weight: int
     max_output_tokens: int
+    stay: Stay | None = None
     bounds: Bounds | None = None
+
+    @property
+    def limiter(self) -> Limiter:
+        return self.endpoint.limiter
+
+    def response(
+        self,
+        answer: Any,  # noqa: ANN401 - of the question's own model
+        model: str,
+        usage: Usage,
+        seconds: float,
+        signals: tuple[Signal, ...] = (),
+    ) -> Response[Any]:
+        """An answer to it, by which model, and with what was sent."""
+        prompt, provider = self.prompt.template.digest, self.endpoint.settings.provider
+        return Response(answer, model, usage, seconds, signals, prompt, provider)
+
+    @property
+    def leaves(self) -> Callable[[], bool] | None:
+        return None if self.stay is None else self.stay.is_over
 
 
 @dataclass(slots=True, eq=False)
@@ -79,10 +141,11 @@ class InFlightCall:
 
 @dataclass(frozen=True, slots=True)
 class CompletedCall:
-    """An answer that was paid, and its JSON, to be kept for equal requests."""
+    """An answer that was paid, and its JSON, to be kept for requests equal to the one it is to."""
 
     response: Response[Any]
     json: bytes
+    request: ModelRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +158,6 @@ class _Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    client: Client
     prices: PriceTable
     budget: Budget
     backoff: Backoff
@@ -110,8 +172,10 @@ class Caller:
 
         Raises:
             AnswerError: The answer is no use.
+            LeavesEndpoint: It is to be asked elsewhere; nothing of it is under way here any more.
         """
         limiter, peers = request.limiter, request.prompt.peers
+        self._check_size(request)
         attempts = Attempts(peers, peers.answered, peers.failed)
         in_flight = in_flight or InFlightCall(waiters=1)
         limiter.questions += 1
@@ -124,6 +188,8 @@ class Caller:
                     raise asyncio.CancelledError("no caller waits for this answer any more")
                 if ended is None:
                     continue
+                if request.stay is not None and ended.kind != "rate_limited":
+                    request.stay.end_after(attempts)
                 if attempts.are_over(request.bounds or self.bounds):
                     cost = None if attempts.maybe_billed else Decimal(0)
                     raise errors.Unanswered(
@@ -138,6 +204,11 @@ class Caller:
                     tried = max(1, attempts.count)
                     await asyncio.sleep(self.backoff.seconds(tried, asked=ended.after))
                 await self._await_peers(request, attempts)
+        except LeavesEndpoint as leaves:
+            leaves.usage = Usage(unanswered=attempts.maybe_billed)
+            stage, maybe_billed = request.question.stage, attempts.maybe_billed
+            self.observer.moved(stage, limiter.model, maybe_billed=maybe_billed)
+            raise
         finally:
             limiter.questions -= 1
             limiter.suspects -= attempts.suspect
@@ -157,7 +228,19 @@ class Caller:
         self.observer.call(stage, model, end, seconds=0.0, usage=usage)
         if isinstance(verdict, UnusableAnswer):
             raise verdict.error(verdict.detail, usage=usage, model=verdict.model, seconds=0.0)
-        return Response(verdict.answer, verdict.model, usage, 0.0, verdict.signals)
+        return request.response(verdict.answer, verdict.model, usage, 0.0, verdict.signals)
+
+    @staticmethod
+    def _check_size(request: ModelRequest) -> None:
+        size, most = len(request.body), request.endpoint.provider.largest_request
+        if size > most:
+            raise errors.Rejected(
+                f"The request has {size:,} bytes; {request.endpoint.settings.provider} takes "
+                f"{most:,}: send smaller files, or in parts.",
+                usage=Usage(),
+                model=request.limiter.model,
+                seconds=0.0,
+            )
 
     async def _attempt(
         self, request: ModelRequest, in_flight: InFlightCall, attempts: Attempts
@@ -172,14 +255,19 @@ class Caller:
             cost = prompt.estimate(request.weight, request.max_output_tokens)
             most = self._at_most(request)
             permit = await request.limiter.acquire(
-                request.question.stage, cost, attempts, most, tenant=request.question.tenant
+                request.question.stage,
+                cost,
+                attempts,
+                most,
+                tenant=request.question.tenant,
+                leaves=request.leaves,
             )
             try:
                 # What has failed before is no fit probe.
                 if any(
                     each.probe and (retrying or each.control) for each in permit.passes.values()
                 ):
-                    return await self._ask_control(request, permit)
+                    return await self.ask_control(request, permit)
                 if warmup is not None:
                     warmup.sent()
                 seconds = prompt.time_limit(attempts.timed_out)
@@ -196,7 +284,8 @@ class Caller:
                 warmup.left()
         match sent.verdict:
             case Answered(answer, as_json, model, signals=signals):
-                return CompletedCall(Response(answer, model, usage, sent.seconds, signals), as_json)
+                response = request.response(answer, model, usage, sent.seconds, signals)
+                return CompletedCall(response, as_json, request)
             case UnusableAnswer(error, detail, model):
                 raise error(detail, usage=usage, model=model, seconds=sent.seconds)
             case Reject(detail, filtered):
@@ -216,14 +305,21 @@ class Caller:
         # One asks for all who wait here, so that all go on as soon as it is answered.
         async with request.prompt.controlling:
             while not attempts.others_answered():
-                if isinstance(await self._ask_control(request), Retry):
+                if isinstance(await self.ask_control(request), Retry):
                     tried = min(tried + 1, CONTROL_DOUBLINGS)
                     await asyncio.sleep(self.backoff.seconds(tried))
 
-    async def _ask_control(
-        self, request: ModelRequest, permit: Permit | None = None
+    async def ask_control(
+        self, request: ModelRequest, permit: Permit | None = None, *, within: float = inf
     ) -> Retry | Blocked | None:
-        """Ask the same prompt about something harmless; None where it was answered."""
+        """Ask the same prompt about something harmless; None where it was answered.
+
+        Without a permit it waits for one. It may take the prompt's time limit, or `within` if that
+        is less.
+
+        Raises:
+            LeavesEndpoint: As `call`.
+        """
         prompt, peers, limit = request.prompt, request.prompt.peers, CONTROL_OUTPUT_TOKENS
         control = replace(
             request,
@@ -236,9 +332,11 @@ class Caller:
         if permit is None:
             cost = prompt.estimate(control.weight, limit)
             most = self._at_most(control)
-            permit = await control.limiter.acquire(control.question.stage, cost, first, most)
+            stage = control.question.stage
+            permit = await control.limiter.acquire(stage, cost, first, most, leaves=control.leaves)
         try:
-            sent = await self._send(control, permit, prompt.time_limit(), InFlightCall())
+            seconds = min(within, prompt.time_limit())
+            sent = await self._send(control, permit, seconds, InFlightCall())
             failure = sent.verdict if isinstance(sent.verdict, Retry | Blocked) else None
             peers.failed += failure is not None
             peers.answered += failure is None
@@ -253,7 +351,7 @@ class Caller:
         started = self.clock()
         in_flight.sending = True
         try:
-            reply = await self.client.send(request.body, seconds=seconds)
+            reply = await request.endpoint.client.send(request.body, seconds=seconds)
             verdict = _read(request, reply, seconds)
         except BaseException:
             self._maybe_billed(request, permit.cost)
@@ -266,7 +364,7 @@ class Caller:
         self, request: ModelRequest, attempts: Attempts, failure: Retry | Blocked, seconds: float
     ) -> None:
         was_suspect = attempts.suspect
-        attempts.maybe_billed |= failure.maybe_billed
+        attempts.maybe_billed += failure.maybe_billed
         if failure.kind == "timed_out":
             if not attempts.timed_out:
                 request.prompt.timed_out()
@@ -285,8 +383,11 @@ class Caller:
                 end = "answered" if isinstance(verdict, Answered) else _ENDS[verdict.error]
                 usage, used = self._paid(request, verdict.model, bill, permit.cost), permit.cost
                 if bill.is_known:
-                    # Prompt cache reads are free.
-                    used = Cost(usage.input_tokens + usage.cache_write_tokens, usage.output_tokens)
+                    used = Cost(
+                        usage.input_tokens + usage.cache_write_tokens,
+                        usage.output_tokens,
+                        cache_read_tokens=usage.cache_read_tokens,
+                    )
                     began, took = sent.started, sent.seconds
                     request.prompt.learn(request.weight, usage, started=began, seconds=took)
                 limiter.answered(permit, used, sent.reply)
@@ -313,13 +414,14 @@ class Caller:
         Where the bill or the price is not known, budgets count what it may have cost at most.
         """
         tokens = bill.tokens
-        terms = {"batch": bill.batch, "us_only": bill.us_only}
+        regional = request.endpoint.regional if bill.regional is None else bill.regional
+        terms = {"batch": bill.batch, "regional": regional}
         cost = self.prices.cost(model, tokens, **terms) if bill.is_known else None
         counted = cost
         if counted is None:
             likely = tokens if bill.is_known else _at_least(tokens, estimate)
             counted = self.prices.at_most(model, likely, **terms)
-        self.budget.add(request.question.stage, counted)
+        self.budget.add(request.question.stage, counted, tenant=request.question.tenant)
         return Usage(
             calls=1,
             input_tokens=tokens.input,
@@ -334,14 +436,17 @@ class Caller:
         if not self.budget.is_limited:
             return ZERO
         tokens = request.prompt.at_most(request.weight, request.max_output_tokens)
-        return self.prices.at_most(request.limiter.model, tokens, us_only=True)
+        return self.prices.at_most(request.endpoint.settings.model, tokens, regional=True)
 
     def _maybe_billed(self, request: ModelRequest, cost: Cost) -> None:
         """Count a call without an answer against the budget: it may have been paid all the same."""
-        stage, model = request.question.stage, request.limiter.model
+        stage, model = request.question.stage, request.endpoint.settings.model
         tokens = _at_least(Tokens(), cost)
-        self.budget.add(stage, self.prices.at_most(model, tokens))
-        self.observer.maybe_billed(stage, model, usd=self.prices.cost(model, tokens))
+        regional = request.endpoint.regional
+        most = self.prices.at_most(model, tokens, regional=regional)
+        self.budget.add(stage, most, tenant=request.question.tenant)
+        usd = self.prices.cost(model, tokens, regional=regional)
+        self.observer.maybe_billed(stage, request.limiter.model, usd=usd)
 
 
 def _read(
@@ -350,7 +455,9 @@ def _read(
     document = reply.document() if isinstance(reply, HttpReply) and reply.status == _OK else {}
     if document.get("type") == "message":
         return read_message(document, request.question.answer_model, request.prompt.enums)
-    verdict = failures.failure_of(reply, seconds=seconds)
+    verdict = failures.failure_of(
+        reply, seconds=seconds, credentials=credentials_of(request.endpoint.settings)
+    )
     return unechoed(verdict, request.question.parts) if isinstance(reply, HttpReply) else verdict
 
 

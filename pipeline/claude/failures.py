@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Literal, Self
 
 import orjson
 
+from pipeline.claude.rate_limits import RENAMED
 from pipeline.claude.responses import HttpReply, NoReply, excerpt
 from pipeline.config import ClaudeSettings
+from pipeline.model.observer import LimitKind
 
 RetryKind = Literal["rate_limited", "overloaded", "server_error", "timed_out", "disconnected"]
 Scope = Literal["stage", "model", "account"]
@@ -27,13 +29,15 @@ Scope = Literal["stage", "model", "account"]
 class Retry:
     """The same request may succeed later, `after` the seconds that the API asks to wait.
 
-    `detail` is a sentence for a person; `ramp`: usage grows faster than the API allows.
+    `detail` is a sentence for a person; `ramp`: usage grows faster than the API allows; `limits`:
+    those that it names as exceeded.
     """
 
     kind: RetryKind
     detail: str
     after: float | None = None
     ramp: bool = False
+    limits: frozenset[LimitKind] = frozenset()
     maybe_billed: bool = False
     unclear: ClassVar = False
 
@@ -67,9 +71,9 @@ SUSPECT_WEIGHT, SUSPECT_WEIGHT_IF_TIMED_OUT = 1.0, 0.5
 LONGEST_RETRY_AFTER = 300.0
 """Seconds. Headers of an hour, of a year and of 2099 were seen, mostly by mistake; who means it
 says so again after five minutes, and that costs one request."""
-_BAD_REQUEST, _FORBIDDEN, _TOO_LARGE, _UNPROCESSABLE = 400, 403, 413, 422
+_BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _TOO_LARGE, _UNPROCESSABLE = 400, 401, 403, 413, 422
 _BLOCKED: Mapping[int, tuple[Scope, str]] = {
-    401: ("account", "The API key is not accepted ({}): set ANTHROPIC_API_KEY."),
+    401: ("account", "The API key is not accepted ({}): set {credentials}."),
     402: ("account", "Billing must be fixed in the console ({})."),
     403: ("model", "The API key may not ask this model ({})."),
     404: ("model", "The API does not know it ({}): check the model names."),
@@ -80,6 +84,13 @@ _BLOCKED: Mapping[int, tuple[Scope, str]] = {
 _KINDS: Mapping[int, RetryKind] = {
     429: "rate_limited", 529: "overloaded", 408: "timed_out", 504: "timed_out",
 }  # fmt: skip
+_CREDENTIAL_TYPES = frozenset({
+    "ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId",
+    "InvalidSignatureException", "IncompleteSignatureException", "SignatureDoesNotMatch",
+    "MissingAuthenticationTokenException",
+})  # fmt: skip
+"""403s of AWS that are about who asks, and not about what that one may do."""
+KEY = "ANTHROPIC_API_KEY"
 _RAMP = "ramp_limit_exceeded"
 _SPEND_CODES = frozenset({
     "enforced_spend_limit_reached", "contract_spend_limit_reached",
@@ -114,6 +125,7 @@ _EVENT = re.compile(
     r"(?<![\w.])messages(\.\d+|\[\d+\])(?![^\s:]*\.cache_control)|(?<![\w.])messages: "
     r"|\b(prompt|input|request|document|pdf|image|conversation) is too (long|large|big|small)\b"
     r"|\binput length and `?max_tokens`? exceed"
+    r"|\brequest payload size exceeds\b"
     r"|\bexceeds? (the |this )?(model'?s? )?(maximum )?context (length|limit|window)"
     r"|\bcould not (process|decode|read|open|parse) (the |this )?(image|pdf|document|file)\b"
     r"|\bimages? (exceeds?|cannot be|could not|does not match|was specified|must be|is (not|in))\b"
@@ -132,15 +144,40 @@ _FRAME = re.compile(
 )
 """A 400 that names a place of the request which is the same for every event of a stage, and not
 `messages`: no event is at fault, and each would be rejected."""
+_LIMITS: Mapping[LimitKind, re.Pattern[str]] = {
+    "requests": re.compile(
+        r"\brequests per\b|\bRPM\b|_requests_|\bcall rate\b|\btype: requests\b", re.IGNORECASE
+    ),
+    "input_tokens": re.compile(r"\b(input|prompt)[ _-]tokens\b|_input_token", re.IGNORECASE),
+    "output_tokens": re.compile(r"\b(output|completion)[ _-]tokens\b|_output_token", re.IGNORECASE),
+}
+"""What 429s of the API, of clouds and of gateways call their limits."""
+_TOKENS = re.compile(r"\btokens\b|\bTPM\b|\btoken rate\b", re.IGNORECASE)
 _NEVER_OF_AN_EVENT = re.compile(r"(system|tools|output_config|output_format)[.:\[]")
 """Places of the request where nothing of an event stands, whatever is said of them."""
 _IN_MESSAGES = re.compile(r"messages[.\[]\d")
 
 
+def is_unauthorized(reply: HttpReply) -> bool:
+    """Whether the credentials are not accepted, which other ones may be."""
+    kind = reply.headers.get("x-amzn-errortype", "").partition(":")[0]
+    return reply.status == _UNAUTHORIZED or (
+        reply.status == _FORBIDDEN and kind in _CREDENTIAL_TYPES
+    )
+
+
 def classify(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: datetime | None = None,
+    credentials: str = KEY,
 ) -> Failure:
+    """What a response means that is no answer; `credentials`: what a person sets to be let in."""
     error = _error_of(body)
+    if is_unauthorized(HttpReply(status, headers, body)):
+        status = _UNAUTHORIZED
     message = str(error.get("message") or excerpt(body))
     details = error.get("details")
     code = details.get("error_code") if isinstance(details, dict) else None
@@ -150,7 +187,7 @@ def classify(
     if status == _FORBIDDEN and error and _FILTERED.search(message):
         return _withheld(message)
     if status in _BLOCKED:
-        return _blocked(status, message, is_json=bool(error))
+        return _blocked(status, message, credentials, is_json=bool(error))
     # A proxy's own 400 says nothing about the request; a 413 may come without JSON.
     is_named = status in {_BAD_REQUEST, _UNPROCESSABLE} and error
     if status == _TOO_LARGE or (is_named and headers.get("x-should-retry") != "true"):
@@ -161,7 +198,19 @@ def classify(
         value = headers.get("retry-after-ms") or headers["retry-after"]
         said = excerpt(value.encode("utf-8", "replace"))
         detail = f"{detail} (retry-after: {said}; tried again after {after:.0f} s all the same)"
-    return Retry(_KINDS.get(status, "server_error"), detail, after, ramp=code == _RAMP)
+    kind = _KINDS.get(status, "server_error")
+    limits = _limits_in(message) if kind == "rate_limited" else frozenset()
+    return Retry(kind, detail, after, ramp=code == _RAMP, limits=limits)
+
+
+def _limits_in(message: str) -> frozenset[LimitKind]:
+    """The limits that a 429 names; a limit on tokens may be of input, of output, or of both."""
+    # What follows is advice, and may speak of tokens, too.
+    sentence = message.partition(". ")[0]
+    named = {kind for kind, words in _LIMITS.items() if words.search(sentence)}
+    if not named and _TOKENS.search(sentence):
+        return frozenset({"input_tokens", "output_tokens"})
+    return frozenset(named)
 
 
 def _about_the_account(code: str | None, message: str) -> Blocked | None:
@@ -196,16 +245,16 @@ def _withheld(message: str) -> Reject:
     return Reject(f"The answer was withheld by a filter: {message}", filtered=True)
 
 
-def failure_of(reply: HttpReply | NoReply, *, seconds: float) -> Failure:
+def failure_of(reply: HttpReply | NoReply, *, seconds: float, credentials: str = KEY) -> Failure:
     match reply:
         case HttpReply(200, _, body):
             # A page of a proxy is quoted, but not what may be half an answer.
             came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
             return malformed(f"the API answered with something else than a message: {came}")
         case HttpReply(status, headers, body):
-            return classify(status, headers, body)
+            return classify(status, headers, body, credentials=credentials)
         case NoReply("no_key", detail):
-            because = f"No credentials ({detail.rstrip('.')}): set ANTHROPIC_API_KEY."
+            because = f"No credentials ({detail.rstrip('.')}): set {credentials}."
             return Blocked(because, "account")
         case NoReply("timed_out"):
             # It may have been answered, and paid, all the same.
@@ -222,9 +271,10 @@ def malformed(detail: str) -> Retry:
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Seconds to wait by `retry-after-ms` or `retry-after`; None where neither says a time."""
-    for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        if (seconds := _seconds(headers.get(name, ""), factor, now)) is not None:
-            return min(LONGEST_RETRY_AFTER, max(0.0, seconds))
+    for before in ("", RENAMED):
+        for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+            if (seconds := _seconds(headers.get(before + name, ""), factor, now)) is not None:
+                return min(LONGEST_RETRY_AFTER, max(0.0, seconds))
     return None
 
 
@@ -241,14 +291,14 @@ def _seconds(value: str, factor: float, now: datetime | None) -> float | None:
     return None if isnan(seconds) else seconds
 
 
-def _blocked(status: int, message: str, *, is_json: bool) -> Blocked:
+def _blocked(status: int, message: str, credentials: str, *, is_json: bool) -> Blocked:
     if not is_json:
         hint = "something between here and the API answers; check ANTHROPIC_BASE_URL and proxies"
         because = f"Not the API's answer ({status}: {message})"
         # A firewall between here and there may dislike one event's words, and nothing else.
         return Blocked(f"{because}: {hint}.", "account", unclear=True)
     scope, text = _BLOCKED[status]
-    return Blocked(text.format(message), scope)
+    return Blocked(text.format(message, credentials=credentials), scope)
 
 
 def _error_of(body: bytes) -> dict[str, Any]:
@@ -306,8 +356,8 @@ class Attempts:
             last failure, or at the start.
         count: The failures; once there is one, the question is retried.
         weight: The failures, each counted by the share of peers answered since the one before.
-        repeated: Whether no peer was answered between the last failure and the one before: of
-            failures in a row both count as one.
+        in_a_row: The last failures between which no peer was answered.
+        repeated: Whether there are several of those: both count as one.
         isolated: Whether the last failure concerns this event alone: it had failed before, and
             peers were answered in between.
         suspect: Whether it has failed twice while others were answered, or timed out while most
@@ -320,15 +370,19 @@ class Attempts:
     failed_before: int
     count: int = 0
     weight: float = 0.0
-    repeated: bool = False
+    in_a_row: int = 0
     isolated: bool = False
     suspect: bool = False
     timed_out: int = 0
     seconds: float = 0.0
     lasting: float = 0.0
-    maybe_billed: bool = False
+    maybe_billed: int = 0
     last_detail: str = ""
     _first_at: float = 0.0
+
+    @property
+    def repeated(self) -> bool:
+        return self.in_a_row > 1
 
     def others_answered(self) -> bool:
         """Whether a peer was answered since the last failure or, before that, since the start."""
@@ -342,7 +396,7 @@ class Attempts:
         answered = peers.answered - self.answered_before
         ended = answered + peers.failed - self.failed_before
         self.weight += answered / ended if ended else 0.0
-        self.repeated = self.count > 0 and not answered
+        self.in_a_row = 1 if answered else self.in_a_row + 1
         self.isolated = answered > 0 and (self.count > 0 or unclear)
         if not self.count:
             self._first_at = now

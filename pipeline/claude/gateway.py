@@ -8,28 +8,46 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from math import inf
 from typing import Any, Self
+from urllib.parse import quote
 
+import orjson
 from opentelemetry.trace import TracerProvider
 
-from pipeline.claude.billing import PriceTable
-from pipeline.claude.budget import SPANS, Budget
-from pipeline.claude.calls import Caller, ModelRequest
+from pipeline.claude.billing import PriceTable, is_regional
+from pipeline.claude.breaker import Breaker
+from pipeline.claude.budget import SPANS, TENANT, Budget, TenantBudgets, TenantLimits
+from pipeline.claude.calls import Caller, Endpoint, InFlightCall, ModelRequest, Stay
 from pipeline.claude.client import Client, SdkClient
 from pipeline.claude.failures import Backoff, Bounds, failure_of
 from pipeline.claude.limiter import Limiter, block_breaker, extra_slots
 from pipeline.claude.message_batches import Batches, BatchLane
+from pipeline.claude.model_facts import ModelFacts, facts_of
 from pipeline.claude.prompts import Prompts, content_weight
-from pipeline.claude.request_body import Template, content_of
+from pipeline.claude.providers import (
+    COUNT_TOKENS,
+    PROVIDERS,
+    Account,
+    account_of,
+    credentials_of,
+    model_at,
+    request_head,
+)
+from pipeline.claude.request_body import content_of
 from pipeline.claude.request_groups import RequestGroups, Steers
 from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, ResponseCache
 from pipeline.claude.responses import HttpReply, NoReply
-from pipeline.config import Settings
-from pipeline.model.observer import Observer
+from pipeline.claude.routes import Route, call_where_possible
+from pipeline.config import EndpointSettings, Settings, TenantLimitSettings, TenantsSettings
+from pipeline.model.errors import UsageError
+from pipeline.model.observer import Observer, Place
 from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier
 from pipeline.privacy.masking import Masked
@@ -47,18 +65,30 @@ CACHED_ANSWERS = 10_000
 """The latest answers that are kept for identical questions, in memory and on disk."""
 BACKOFF_FIRST_SECONDS = 0.5
 SPARE_CONNECTIONS = 8
-LEAST_AHEAD = 8
-"""The least number of questions that wait, so that the next call can go when one has ended."""
 PROBE_SECONDS = 15.0
+_OK, _NOT_FOUND = 200, 404
+TENANTS_SECONDS = 0.2
+"""How often it is looked which tenants may spend something."""
+SLOWED_SECONDS = 1.0
+"""Of a tenant's share of the rate limits, that may wait at once."""
 LONG_CHARS = 20_000
 """Of a question's texts; in shorter ones personal data is found within milliseconds."""
 
 
+MODELS_ASKED_SECONDS = 86_400.0
+"""How often the API is asked what its models can do and when they retire."""
+MODELS_RETRY_SECONDS = 300.0
+"""The same where it could not be asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
+    """Whether a model can be asked; `described` is what the API says of it, if it says anything."""
+
     model: str
     ok: bool
     detail: str
+    described: Mapping[str, Any] | None = None
 
 
 class Gateway:
@@ -94,7 +124,6 @@ class Gateway:
         self._observer = observer or Observer()
         self._share = share
         self._failed = failed
-        self._models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
         self._masking = settings.privacy.masking()
         self._prices = PriceTable(claude.prices)
         self._prompts = Prompts(claude, clock=clock)
@@ -104,31 +133,55 @@ class Gateway:
                 name: {"hour": stage.budget_usd_per_hour, "day": stage.budget_usd_per_day}
                 for name, stage in self._stages.items()
             },
+            _tenant_budgets(settings.tenants),
             now=now,
         )
-        account = block_breaker()
-        self._limiters = {
-            model: Limiter(
-                model,
+        self._clock = clock
+        self._looked_at = -inf
+        self._has_tenants = settings.tenants.are_limited
+        self._used_up: frozenset[str] = frozenset()
+        self._waiting = {tier: TenantsWaiting(self._budget.account) for tier in Tier}
+        self._clients: list[SdkClient] = []
+        accounts: defaultdict[Account, Breaker] = defaultdict(block_breaker)
+        connections = claude.concurrency + sum(extra_slots(claude.concurrency)) + SPARE_CONNECTIONS
+
+        self._endpoints: dict[str, Endpoint] = {}
+
+        def endpoint_of(place: EndpointSettings) -> Endpoint:
+            key = place.model_dump_json(exclude={"fallback"})
+            if key in self._endpoints:
+                return self._endpoints[key]
+            asked = client
+            if asked is None:
+                asked = SdkClient(place, connections=connections, traces=traces)
+                self._clients.append(asked)
+            name, taken = place.name, {each.limiter.model for each in self._endpoints.values()}
+            while name in taken:
+                # The same model with another key or at another address.
+                name = f"fallback/{name}"
+            limiter = Limiter(
+                name,
                 claude.concurrency,
-                account=account,
+                account=accounts[account_of(place)],
                 budget=self._budget,
                 observer=self._observer,
                 clock=clock,
             )
-            for model in self._models.values()
-        }
+            made = Endpoint(place, limiter, asked, is_regional(place))
+            return self._endpoints.setdefault(key, made)
+
+        def route_to(tier: Tier) -> Route:
+            first = settings.models.of(tier)
+            endpoints: dict[Place, Endpoint] = {"first": endpoint_of(first)}
+            if first.fallback is not None:
+                endpoints["fallback"] = endpoint_of(first.fallback)
+            return Route(tier, endpoints, observer=self._observer, clock=clock)
+
+        self._routes = {tier: route_to(tier) for tier in Tier}
         self._budget.changed = self._resume
-        calls = claude.concurrency + sum(extra_slots(claude.concurrency))
-        self._sdk = SdkClient(
-            connections=calls * len(self._limiters) + SPARE_CONNECTIONS,
-            traces=traces,
-        )
-        self._client: Client = client or self._sdk
         longest = claude.backoff_max
         self._backoff = Backoff(min(BACKOFF_FIRST_SECONDS, longest), longest, jitter)
         self._caller = Caller(
-            client=self._client,
             prices=self._prices,
             budget=self._budget,
             backoff=self._backoff,
@@ -139,7 +192,9 @@ class Gateway:
         sizes = {name: stage.events_per_request for name, stage in self._stages.items()}
         self._group_sizes = {name: size for name, size in sizes.items() if size > 1}
         self._groups = RequestGroups(self._caller, self._prompts, self._group_sizes, steers)
-        self._call = self._groups.call if self._group_sizes else self._caller.call
+        at_one = self._groups.call if self._group_sizes else self._caller.call
+        has_fallback = any(route.has_fallback for route in self._routes.values())
+        self._call = partial(call_where_possible, at_one) if has_fallback else at_one
         self._cache = ResponseCache(
             call=self._call,
             observer=self._observer,
@@ -153,17 +208,17 @@ class Gateway:
         """Open connections and files.
 
         Raises:
-            UsageError: A file that the settings name cannot be used.
+            UsageError: A file that the settings name cannot be used, or an extra is missing.
             PipelineError: What `share` raises.
         """
         claude = self._claude
         async with AsyncExitStack() as stack:
-            if self._client is self._sdk:
-                await stack.enter_async_context(self._sdk)
+            for sdk in self._clients:
+                await stack.enter_async_context(sdk)
             if self._budget.is_limited:
                 if self._share is not None:
                     await stack.enter_async_context(self._share(self._budget, self._failed))
-                for model in self._limiters:
+                for model in {each.settings.model for each in self._endpoints.values()}:
                     if self._prices.price(model) is None:
                         log.warning(
                             "the price of %s is not known: budgets count it as the most expensive"
@@ -177,6 +232,11 @@ class Gateway:
             stack.push_async_callback(self._stop)
             saving = background_task(self._save_regularly(), ended=self._failed)
             await stack.enter_async_context(saving)
+            for route in self._routes.values():
+                route.report()
+                for place in route.endpoints if route.has_fallback else ():
+                    probing = background_task(route.probe(place, self._caller), ended=self._failed)
+                    await stack.enter_async_context(probing)
             self._stack = stack.pop_all()
         return self
 
@@ -194,71 +254,148 @@ class Gateway:
             UnsupportedSchema: The API cannot take the stage's schema.
         """
         masked = await self._masked(question)
-        request = self._request(masked, tier, max_output_tokens or question.max_output_tokens)
+        limit = max_output_tokens or question.max_output_tokens
+        request_at = partial(self._request, masked, tier, limit)
+        request = self._routes[tier].begin(question.stage, request_at)
         if self._claude.answer_cache != "off":
             return masked.restored(await self._cache.ask(request))
-        return masked.restored((await self._call(request)).response)
+        return masked.restored((await self._call(request, InFlightCall(waiters=1))).response)
 
     async def _masked(self, question: Question[AnswerT]) -> Masked[AnswerT]:
-        texts = sum(len(part.text) for part in question.parts if isinstance(part, Text))
-        if texts > LONG_CHARS and self._masking.rules(question.stage):
-            return await asyncio.to_thread(self._masking.masked, question)
+        if self._masking.rules(question.stage):
+            texts = sum(len(part.text) for part in question.parts if isinstance(part, Text))
+            if texts > LONG_CHARS:
+                return await asyncio.to_thread(self._masking.masked, question)
         return self._masking.masked(question)
 
     def paused_reason(self, stage: str, tier: Tier) -> str | None:
-        return self._limiters[self._models[tier]].paused_reason(stage)
+        return self._routes[tier].paused_reason(stage)
 
     def at_once(self, stage: str, tier: Tier) -> int:
         """How many questions are worth asking at once: what is under way, and the next few.
 
-        Those that are suspect or hang come on top: they must not take the place of others.
+        Those that wait for their tenant's money come on top: they must not take the place of
+        others.
         """
-        limiter = self._limiters[self._models[tier]]
-        calls = limiter.window.size
         together = self._group_sizes.get(stage, 1) if tier is Tier.HAIKU else 1
-        return (
-            (calls + max(LEAST_AHEAD, calls // 4)) * together + limiter.suspects + limiter.hanging
-        )
+        return self._routes[tier].at_once(stage, together) + self._waiting[tier].questions
+
+    def tenants_waiting(self, tier: Tier) -> "TenantsWaiting":
+        """Of whom nothing more is to be asked for now; another object whenever that changes."""
+        self._look_at_tenants()
+        return self._waiting[tier]
 
     def batch_lane(self, on_wait: Callable[[str | None], None] = lambda _: None) -> BatchLane:
-        """For questions that may wait up to a day and cost half; `on_wait`: see `Batches`."""
-        api = Batches(self._client, backoff=self._backoff, on_wait=on_wait)
+        """For questions that may wait up to a day and cost half; `on_wait`: see `Batches`.
+
+        Raises:
+            UsageError: Where Haiku is asked there are no batches.
+        """
+        endpoint = self._routes[Tier.HAIKU].endpoints["first"]
+        if not endpoint.provider.batches:
+            having = ", ".join(name for name, traits in PROVIDERS.items() if traits.batches)
+            raise UsageError(
+                f"{endpoint.settings.provider} has no message batches, so there is no backfill at "
+                "half the price: let `pipeline run` read the records, or set "
+                f"models.haiku.provider to one that has them ({having})."
+            )
+        api = Batches(endpoint.client, backoff=self._backoff, on_wait=on_wait)
         return BatchLane(api, self._caller, self._request, self._masking)
 
     async def probe(self) -> list[Probe]:
-        return [await _probe(self._client, model) for model in self._limiters]
+        return [await _probe(endpoint) for endpoint in self._endpoints.values()]
 
-    def _request(self, masked: Masked[Any], tier: Tier, max_output_tokens: int) -> ModelRequest:
-        model, question = self._models[tier], masked.question
-        prompt = self._prompts.of(question, tier, model)
+    async def follow_models(self) -> None:
+        """Ask now and then what the models can do, endlessly; each is then asked as it can be.
+
+        Until a model was described, and where it never is, what the program's table says holds.
+        """
+        while True:
+            settled = True
+            for each in self._endpoints.values():
+                if not each.provider.models_list:
+                    continue
+                reply = await each.client.get(_about(each), seconds=PROBE_SECONDS)
+                settled &= isinstance(reply, HttpReply) and reply.status in {_OK, _NOT_FOUND}
+                if isinstance(reply, HttpReply) and reply.status == _OK:
+                    facts = facts_of(each.settings.model, reply.document())
+                    self._take_facts(each.settings, facts)
+            await asyncio.sleep(MODELS_ASKED_SECONDS if settled else MODELS_RETRY_SECONDS)
+
+    def _take_facts(self, endpoint: EndpointSettings, facts: ModelFacts) -> None:
+        self._prompts.take_traits(endpoint, facts.traits)
+        if facts.lifecycle in {"deprecated", "retired"}:
+            day = facts.retires or "a day that is not set"
+            log.warning("%s is %s; it retires on %s", endpoint.name, facts.lifecycle, day)
+        if "structured_outputs" in facts.lacks:
+            log.warning("%s takes no answer schema, says the API", endpoint.name)
+
+    def _request(
+        self,
+        masked: Masked[Any],
+        tier: Tier,
+        max_output_tokens: int,
+        place: Place = "first",
+        stay: Stay | None = None,
+    ) -> ModelRequest:
+        endpoint, question = self._routes[tier].endpoints[place], masked.question
+        prompt = self._prompts.of(question, tier, endpoint.settings)
         content = content_of(question.parts)
         return ModelRequest(
             question=question,
             tier=tier,
             prompt=prompt,
-            limiter=self._limiters[model],
+            endpoint=endpoint,
             body=prompt.template.body(content, max_output_tokens=max_output_tokens),
             weight=content_weight(question.parts),
             max_output_tokens=max_output_tokens,
+            stay=stay,
         )
+
+    def _look_at_tenants(self) -> None:
+        now = self._clock()
+        if now - self._looked_at < TENANTS_SECONDS or not self._has_tenants:
+            return
+        self._looked_at = now
+        used_up = self._budget.tenants_used_up()
+        for account in used_up.keys() ^ self._used_up:
+            name = account.removeprefix(TENANT)
+            if account in used_up:
+                log.warning("events of the tenant %s wait: %s", name, used_up[account].because)
+            else:
+                log.info("events of the tenant %s go on", name)
+        self._used_up = frozenset(used_up)
+        for tier, route in self._routes.items():
+            limiters, before = route.limiters, self._waiting[tier]
+            over = [limiter.tenants_over_share() for limiter in limiters]
+            slowed = frozenset(
+                tenant for each in over for tenant, wait in each.items() if wait > SLOWED_SECONDS
+            )
+            found = TenantsWaiting(self._budget.account, self._used_up, slowed)
+            if (found.used_up, found.slowed) == (before.used_up, before.slowed):
+                found = before
+            found.questions = sum(limiter.waiting(found) for limiter in limiters)
+            self._waiting[tier] = found
 
     async def _stop(self) -> None:
         await self._cache.close()
         await self._groups.close()
-        for limiter in self._limiters.values():
-            limiter.close()
+        for endpoint in self._endpoints.values():
+            endpoint.limiter.close()
         await self._save()
 
     async def _save_regularly(self) -> None:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
-            for limiter in self._limiters.values():
-                limiter.report()
+            for endpoint in self._endpoints.values():
+                endpoint.limiter.report()
+            for route in self._routes.values():
+                route.report()
             await self._save()
 
     def _resume(self) -> None:
-        for limiter in self._limiters.values():
-            limiter.resume()
+        for endpoint in self._endpoints.values():
+            endpoint.limiter.resume()
 
     async def _save(self) -> None:
         # Others may claim for stages that are not known here, and names of theirs are no labels.
@@ -268,19 +405,78 @@ class Gateway:
         await self._cache.save()
 
 
-async def _probe(client: Client, model: str) -> Probe:
-    reply = await client.get(f"/v1/models/{model}", seconds=PROBE_SECONDS)
-    if isinstance(reply, HttpReply) and reply.status == 404:  # noqa: PLR2004
-        # Some gateways in front of the API have no models endpoint; counting tokens is free, too.
-        template = Template(model, "Answer.", {"type": "object"})
-        body = template.body(content_of((Text("body", "Hello."),)), max_output_tokens=None)
-        counted = await client.post("/v1/messages/count_tokens", body, seconds=PROBE_SECONDS)
-        if isinstance(counted, HttpReply) and counted.status == 200:  # noqa: PLR2004
+@dataclass(slots=True, eq=False)
+class TenantsWaiting:
+    """Tenants of whom nothing more is to be asked; `questions` of theirs wait.
+
+    By account, those that may spend nothing more; by name, those whose questions wait for their
+    share of the rate limits already.
+    """
+
+    account_of: Callable[[str], str | None]
+    used_up: frozenset[str] = frozenset()
+    slowed: frozenset[str] = frozenset()
+    questions: int = 0
+
+    def is_used_up(self, tenant: str) -> bool:
+        return bool(self.used_up) and self.account_of(tenant) in self.used_up
+
+    def __contains__(self, tenant: object) -> bool:
+        return isinstance(tenant, str) and (tenant in self.slowed or self.is_used_up(tenant))
+
+
+def _tenant_budgets(settings: TenantsSettings) -> TenantBudgets:
+    return TenantBudgets(
+        _tenant_limits(settings.each),
+        {name: _tenant_limits(limits) for name, limits in settings.named.items()},
+    )
+
+
+def _tenant_limits(limits: TenantLimitSettings) -> TenantLimits:
+    return TenantLimits(
+        {"hour": limits.budget_usd_per_hour, "day": limits.budget_usd_per_day}, limits.rate_share
+    )
+
+
+def _about(endpoint: Endpoint) -> str:
+    return f"/v1/models/{quote(model_at(endpoint.settings), safe='')}"
+
+
+async def _probe(endpoint: Endpoint) -> Probe:
+    """Ask for free what there is to ask for free, else the shortest question.
+
+    Some gateways in front of the API have no models endpoint; counting tokens is free, too.
+    """
+    settings, traits, client = endpoint.settings, endpoint.provider, endpoint.client
+    model, asked = settings.name, ""
+    reply: HttpReply | NoReply | None = None
+    described: Mapping[str, Any] | None = None
+    hello = {"messages": [{"role": "user", "content": "Hello."}]}
+    if traits.models_list:
+        reply = await client.get(_about(endpoint), seconds=PROBE_SECONDS)
+        if isinstance(reply, HttpReply) and reply.status == _OK:
+            described = reply.document()
+    if traits.count_route is not None and (reply is None or _is_missing(reply)):
+        body = orjson.dumps({**request_head(settings, counting=True), **hello})
+        counted = await client.post(COUNT_TOKENS, body, seconds=PROBE_SECONDS)
+        if reply is None or (isinstance(counted, HttpReply) and counted.status == _OK):
             reply = counted
+    if reply is None:
+        body = orjson.dumps({**request_head(settings), "max_tokens": 1, **hello})
+        reply = await client.send(body, seconds=PROBE_SECONDS)
+        asked = ", which a question of a few tokens has shown: nothing is free to ask there"
     match reply:
         case HttpReply(200):
-            return Probe(model, ok=True, detail="reachable, the key is accepted")
+            return Probe(model, True, f"reachable, the key is accepted{asked}", described)
         case NoReply(why, detail) if why != "no_key":
-            hint = "check the network and ANTHROPIC_BASE_URL"
+            where = settings.base_url or (
+                "ANTHROPIC_BASE_URL" if settings.provider == "anthropic" else "its settings"
+            )
+            hint = f"check the network and {where}"
             return Probe(model, ok=False, detail=f"The API cannot be reached ({detail}): {hint}.")
-    return Probe(model, ok=False, detail=failure_of(reply, seconds=PROBE_SECONDS).detail)
+    failure = failure_of(reply, seconds=PROBE_SECONDS, credentials=credentials_of(settings))
+    return Probe(model, ok=False, detail=failure.detail)
+
+
+def _is_missing(reply: HttpReply | NoReply) -> bool:
+    return isinstance(reply, HttpReply) and reply.status == _NOT_FOUND

@@ -6,17 +6,27 @@ free and the rate limits allow it. `Limiter` waits; all that decides is pure.
 
 import asyncio
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from math import inf
 from typing import Generic, TypeVar
 
 from pipeline.claude.breaker import Breaker, Pass
 from pipeline.claude.budget import ZERO, Budget
+from pipeline.claude.failover import LeavesEndpoint, Standing
 from pipeline.claude.failures import Attempts, Blocked, Retry
-from pipeline.claude.rate_limits import NO_TOKENS, NOTHING, Cost, Limits, read_limits
+from pipeline.claude.rate_limits import (
+    ALL_LIMITS,
+    NO_TOKENS,
+    NOTHING,
+    Cost,
+    Limits,
+    read_limits,
+)
 from pipeline.claude.responses import HttpReply, NoReply
+from pipeline.claude.tenant_shares import TenantShares
 from pipeline.model.observer import BreakerState, Observer
 
 ItemT = TypeVar("ItemT")
@@ -38,7 +48,8 @@ POLL_SECONDS = 1.0
 """The longest time until the limits are asked again: other replicas may have left some."""
 SOON_SECONDS = 0.0005
 """What is less than that away is now; timers are no finer."""
-PAUSE_WITHOUT_RETRY_AFTER = 2.0
+LEARNED_FROM = 2
+"""A question's 429s that a pace is learned from: more may be its own trouble."""
 LONG_PAUSE_SECONDS = 2.0
 """A pause of that length that the API asks for closes the intake."""
 QUICK_SECONDS = 3.0
@@ -48,6 +59,8 @@ HANGING_WINDOWS = 3
 as long as the average one. In an outage there are no answers, and nothing hangs."""
 LEAST_EXTRA = 16
 """Extra slots there are at least: what hangs costs a connection, and no work."""
+LEAST_AHEAD = 8
+"""The least number of questions that wait, so that the next call can go when one has ended."""
 SUSPECT_SHARE = 0.1
 """Of what others take from the limits, what suspect questions get while others wait for it."""
 HEALTHY: tuple[BreakerState, str | None] = "closed", None
@@ -102,6 +115,10 @@ class FairQueue(Generic[ItemT]):
                 self._times = {each: self._times[each] for each in self._queues}
         return item
 
+    def waiting(self, whose: Class) -> int:
+        """How many items a class has."""
+        return sum(map(len, self._queues.get(whose, ())))
+
     def is_passed_over(self, whose: Class) -> bool:
         """Whether all items of a class were pushed `first`, and not all of its stage."""
         if self._queues[whose][1]:
@@ -114,6 +131,10 @@ class FairQueue(Generic[ItemT]):
 
     def __contains__(self, stage: str) -> bool:
         return any(each[0] == stage for each in self._queues)
+
+    def __iter__(self) -> Iterator[ItemT]:
+        for queues in self._queues.values():
+            yield from chain(*queues)
 
 
 class Window:
@@ -180,6 +201,7 @@ class Permit:
     answers: int
     suspect: bool
     usd: Decimal
+    tenant: str = ""
     ended: bool = False
 
 
@@ -189,6 +211,7 @@ class _Waiter:
     cost: Cost
     usd: Decimal
     suspect: bool
+    leaves: Callable[[], bool] | None
     granted: asyncio.Future[Permit]
 
 
@@ -234,6 +257,7 @@ class Limiter:
         self._gates = (account, self._model_block, self._breaker)
         self._stage_blocks: defaultdict[str, Breaker] = defaultdict(block_breaker)
         self._limits = Limits()
+        self._shares = TenantShares(budget.rate_share)
         self._budget = budget
         self._observer = observer
         self._clock = clock
@@ -257,32 +281,38 @@ class Limiter:
         usd: Decimal = ZERO,
         *,
         tenant: str = "",
+        leaves: Callable[[], bool] | None = None,
     ) -> Permit:
         """Wait until a call may go; `usd` is what it may cost at most.
 
         Those that are retried go first, in the order in which they came back, unless calls are
         probes: those are for questions that have not failed, where any wait.
+
+        Raises:
+            LeavesEndpoint: `leaves`, which is asked when something has changed, says so.
         """
+        if leaves is not None and leaves():
+            raise LeavesEndpoint
         now, suspect = self._clock(), attempts.suspect
         queue = self._suspect_queue if suspect else self._queue
         if (
             not queue.size
             and not (suspect and self._queue.size)
-            and self._stage_wait(stage, usd, now) <= SOON_SECONDS
+            and self._stage_wait((stage, tenant), usd, now) <= SOON_SECONDS
             and self._wait(cost, now, suspect=suspect) <= SOON_SECONDS
         ):
             self._observer.waited(stage, self.model, seconds=0.0)
-            return self._enter(stage, cost, usd, now, suspect=suspect)
+            return self._enter((stage, tenant), cost, usd, now, suspect=suspect)
         granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(stage, cost, usd, suspect, granted)
+        waiter = _Waiter(stage, cost, usd, suspect, leaves, granted)
         queue.push((stage, tenant), waiter, first=attempts.count > 0 and not suspect)
         self._grant()
         try:
             permit = await granted
         except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
                 # Nothing was sent, so what was reserved for it is not used.
-                self._limits.take(NOTHING, instead_of=cost)
+                self._limits.settle(NOTHING, instead_of=cost)
                 self.release(granted.result())
             raise
         self._observer.waited(stage, self.model, seconds=self._clock() - now)
@@ -298,7 +328,7 @@ class Limiter:
             self._gate_succeeded(gate, passed, now)
         self._answers += 1
         self.window.succeeded(len(self._in_window))
-        self._limits.take(used, instead_of=permit.cost)
+        self._limits.settle(used, instead_of=permit.cost)
         self._read_headers(reply, now)
         self._leave(permit)
         if self._reported != HEALTHY:
@@ -314,9 +344,14 @@ class Limiter:
         if failure.kind == "rate_limited":
             # The service works: it was asked too fast.
             self._gate_succeeded(breaker, passed, now)
+            limits = failure.limits or ALL_LIMITS
             if not attempts.isolated:
                 self._refusal = failure.detail
-                self._limits.refused(now, seconds=failure.after or PAUSE_WITHOUT_RETRY_AFTER)
+                self._limits.refused(
+                    permit.cost, limits, now, sent_at=permit.since, seconds=failure.after
+                )
+            elif attempts.count <= LEARNED_FROM:
+                self._limits.learn(limits, now, sent_at=permit.since)
             if failure.ramp:
                 self.window.ramped()
         else:
@@ -328,14 +363,14 @@ class Limiter:
             if gate is not breaker:
                 gate.abandoned(passed)
         if not failure.maybe_billed:
-            self._limits.take(NO_TOKENS, instead_of=permit.cost)
+            self._limits.settle(NO_TOKENS, instead_of=permit.cost)
         self._leave(permit)
         self.report()
 
     def blocked(self, permit: Permit, failure: Blocked, attempts: Attempts) -> None:
         """No call can succeed until a person fixes something."""
         now = self._clock()
-        self._limits.take(NO_TOKENS, instead_of=permit.cost)
+        self._limits.settle(NO_TOKENS, instead_of=permit.cost)
         blocks = {"account": self._account, "model": self._model_block}
         culprit = blocks.get(failure.scope, self._stage_blocks[permit.stage])
         # What is wider than the culprit works, and of what is narrower nothing is known.
@@ -359,6 +394,14 @@ class Limiter:
             gate.abandoned(passed)
         self._leave(permit)
 
+    def at_once(self, together: int = 1) -> int:
+        """How many questions are worth asking at once: what is under way, and the next few.
+
+        Those that are suspect or hang come on top: they must not take the place of others.
+        """
+        calls = self.window.size
+        return (calls + max(LEAST_AHEAD, calls // 4)) * together + self.suspects + self.hanging
+
     def paused_reason(self, stage: str) -> str | None:
         """Why no question of a stage can go for a while, or None."""
         if self._budget.is_limited and (used_up := self._budget.used_up(stage)) is not None:
@@ -375,8 +418,15 @@ class Limiter:
             return gate.because
         return None
 
+    def standing(self, stage: str) -> Standing:
+        """Whether a stage can ask this endpoint, as far as calls have shown."""
+        gates = (*self._gates, self._stage_blocks[stage])
+        because = next((gate.because for gate in gates if gate.because is not None), None)
+        return Standing(because, self._limits.paused_until)
+
     def report(self) -> None:
         """Report what has changed, by a call, by one of another model, or by time."""
+        self._let_leave()
         now = self._clock()
         state = self._breaker.state(now)
         if state == "half_open" and not self.questions:
@@ -403,6 +453,17 @@ class Limiter:
         if self._timer is not None:
             self._timer.cancel()
 
+    def _let_leave(self) -> None:
+        leaving = [
+            waiter
+            for waiter in chain(self._queue, self._suspect_queue)
+            if waiter.leaves is not None and not waiter.granted.done() and waiter.leaves()
+        ]
+        for waiter in leaving:
+            waiter.granted.set_exception(LeavesEndpoint())
+        if leaving:
+            self._grant()
+
     def _gate_succeeded(self, gate: Breaker, passed: Pass, now: float) -> None:
         gate.succeeded(passed, now)
         if passed.probe and gate in self._gates:
@@ -418,9 +479,29 @@ class Limiter:
         waits = any(queue.size if stage is None else stage in queue for queue in queues)
         return waits or gate.opens_at(now) > now
 
-    def _stage_wait(self, stage: str, usd: Decimal, now: float) -> float:
-        """Seconds until the budget and the block of a stage let its calls go."""
-        wait = self._budget.wait(stage, usd) if self._budget.is_limited else 0.0
+    def tenants_over_share(self) -> dict[str, float]:
+        """Those whose calls wait for their share of the rate limits: how many seconds' worth."""
+        found: dict[str, float] = {}
+        for whose in self._queue.classes():
+            weight = self._limits.weight(self._queue.head(whose).cost)
+            seconds = self._shares.seconds_for(whose[1], weight * self._queue.waiting(whose))
+            if seconds and self._limits.are_known:
+                found[whose[1]] = found.get(whose[1], 0.0) + seconds
+        return found
+
+    def waiting(self, tenants: Container[str]) -> int:
+        """Questions of these tenants that wait for their turn."""
+        queue = self._queue
+        return sum(queue.waiting(each) for each in queue.classes() if each[1] in tenants)
+
+    def _stage_wait(self, whose: Class, usd: Decimal, now: float) -> float:
+        """Seconds until budgets, a tenant's share and the block of a stage let their calls go."""
+        stage, tenant = whose
+        wait = 0.0
+        if self._budget.is_limited:
+            wait = self._budget.wait(stage, usd, tenant=tenant)
+            if self._limits.are_known:
+                wait = max(wait, self._shares.wait(tenant, now))
         gate = self._stage_blocks[stage]
         return wait if gate.because is None else max(wait, gate.opens_at(now) - now)
 
@@ -437,15 +518,20 @@ class Limiter:
                 wait = max(wait, gate.opens_at(now) - now)
         return wait
 
-    def _enter(self, stage: str, cost: Cost, usd: Decimal, now: float, *, suspect: bool) -> Permit:
+    def _enter(
+        self, whose: Class, cost: Cost, usd: Decimal, now: float, *, suspect: bool
+    ) -> Permit:
+        stage, tenant = whose
         passes = {
             gate: gate.closed_pass if gate.because is None else gate.enter(now)
             for gate in (*self._gates, self._stage_blocks[stage])
         }
-        permit = Permit(stage, cost, passes, now, self._answers, suspect, usd)
+        permit = Permit(stage, cost, passes, now, self._answers, suspect, usd, tenant)
         self._limits.take(cost)
         if usd:
-            self._budget.reserve(stage, usd)
+            self._budget.reserve(stage, usd, tenant=tenant)
+            if self._limits.are_known:
+                self._shares.take(tenant, self._limits.weight(cost), now)
         if suspect:
             self._suspect_calls += 1
         else:
@@ -455,7 +541,7 @@ class Limiter:
     def _leave(self, permit: Permit) -> None:
         permit.ended = True
         if permit.usd:
-            self._budget.release(permit.stage, permit.usd)
+            self._budget.release(permit.stage, permit.usd, tenant=permit.tenant)
         if permit.suspect:
             self._suspect_calls -= 1
         elif permit in self._in_window:
@@ -513,7 +599,7 @@ class Limiter:
             if waiter.granted.done():
                 queue.pop(whose, weight=0, first=not is_probe)
                 return 0, True
-            wait = self._stage_wait(stage, waiter.usd, now)
+            wait = self._stage_wait(whose, waiter.usd, now)
             if wait > SOON_SECONDS:
                 shortest = min(shortest, wait)
                 continue
@@ -534,7 +620,7 @@ class Limiter:
                     self._due_to_suspects -= weight
             elif self._due_to_suspects <= 0 and self._suspect_queue.size:
                 self._due_to_suspects += SUSPECT_SHARE * weight
-            permit = self._enter(stage, waiter.cost, waiter.usd, now, suspect=waiter.suspect)
+            permit = self._enter(whose, waiter.cost, waiter.usd, now, suspect=waiter.suspect)
             waiter.granted.set_result(permit)
             return 0, True
         return shortest, False
@@ -549,5 +635,5 @@ class Limiter:
         snapshots = read_limits(reply.headers)
         for kind, limit in snapshots.items():
             self._observer.limit(self.model, kind, limit=limit.limit, remaining=limit.remaining)
-        if snapshots:
+        if snapshots or reply.status == 200:  # noqa: PLR2004
             self._limits.update(snapshots, now)

@@ -15,9 +15,11 @@ from pydantic import JsonValue
 
 from pipeline.claude.billing import Tokens
 from pipeline.claude.failures import Peers
+from pipeline.claude.model_facts import Traits, known
+from pipeline.claude.providers import PROVIDERS
 from pipeline.claude.rate_limits import Cost
 from pipeline.claude.request_body import Template, api_schema
-from pipeline.config import ClaudeSettings
+from pipeline.config import ClaudeSettings, EndpointSettings
 from pipeline.model.questions import Image, Part, Pdf, Question, Text
 from pipeline.model.records import Tier, Usage
 
@@ -29,8 +31,8 @@ PATIENCE_SECONDS = 3.0
 as a rule; where it has not, one prefix more is written, which is cheap."""
 TOKENS_PER_BYTE = 0.4
 """By the pages of the 2026 tokenizer: 1M tokens are about 2.5M characters of English."""
-IMAGE_BYTES = 4000
-"""The text that counts as much as an image scaled to 1568 pixels: about 1,600 tokens."""
+IMAGE_BYTES = 12_000
+"""The text that counts as much as the most that a model sees of an image: 4,784 tokens."""
 PDF_PAGE_BYTES = 50_000
 """The size of a page in a file, as a rule of thumb."""
 PAGE_TEXT_BYTES = 4000
@@ -159,6 +161,7 @@ class Prompt:
         """Held while a control question is asked: one is enough for all who wait."""
         self._samples = 0
         self._counted_static = template.static_bytes
+        self._cached_tokens = 0
         self._tokens_per_byte = TOKENS_PER_BYTE
         self._output_tokens: float = FIRST_OUTPUT_TOKENS
         self._most_seconds = most_seconds
@@ -169,6 +172,7 @@ class Prompt:
         return Cost(
             input_tokens=(weight + self._counted_static) * self._tokens_per_byte,
             output_tokens=min(self._output_tokens, max_output_tokens),
+            cache_read_tokens=self._cached_tokens,
         )
 
     def at_most(self, weight: int, max_output_tokens: int) -> Tokens:
@@ -199,6 +203,7 @@ class Prompt:
         self._factor = max(1.0, self._factor * SHRINKING)
         rate = max(COST_RATE, 1 / self._samples)
         cached, written = usage.cache_read_tokens, usage.cache_write_tokens
+        self._cached_tokens = cached
         self._counted_static = 0 if cached else self.template.static_bytes
         seen = (usage.input_tokens + written) / (weight + self._counted_static)
         self._tokens_per_byte += rate * (seen - self._tokens_per_byte)
@@ -215,7 +220,7 @@ class Prompt:
                 "the prompt of %s is too short for the prompt cache of %s: %d tokens in all,"
                 " where the static part alone must have %d",
                 self.stage,
-                self.template.model,
+                self.template.endpoint.name,
                 usage.input_tokens,
                 self.template.traits.cacheable_tokens,
             )
@@ -225,40 +230,66 @@ class Prompt:
         self._factor = min(self._factor * GROWTH, 2.0**20)
 
 
+_Key = tuple[int, Tier, bool, str, int]
+
+
 class Prompts:
     """Finds the prompt of a question.
 
-    A stage passes the same schema object each time, so its identity finds the prompt.
+    Endpoint and schema are the same objects each time, so their identities find the prompt.
     """
 
     def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        # The schema is kept beside its prompt: an identity is only good while the object lives.
-        self._found: dict[tuple[Tier, bool, str, int], tuple[Mapping[str, JsonValue], Prompt]] = {}
-        self._by_digest: dict[str, Prompt] = {}
+        self._traits: dict[str, Traits] = {}
+        # Endpoint and schema are kept beside: an identity is only good while the object lives.
+        self._found: dict[_Key, tuple[EndpointSettings, Mapping[str, JsonValue], Prompt]] = {}
+        self._by_digest: dict[tuple[int, str], Prompt] = {}
 
-    def of(self, question: Question[Any], tier: Tier, model: str, *, joint: bool = False) -> Prompt:
-        """The prompt of a question to a model; `joint` for several events in a request.
+    def take_traits(self, endpoint: EndpointSettings, traits: Traits) -> None:
+        """From now on ask a model so; what is under way goes on as it began."""
+        if traits != self._traits.get(endpoint.name, known(endpoint.model).traits):
+            self._found.clear()
+            self._by_digest.clear()
+        self._traits[endpoint.name] = traits
+
+    def of(
+        self,
+        question: Question[Any],
+        tier: Tier,
+        endpoint: EndpointSettings,
+        *,
+        joint: bool = False,
+    ) -> Prompt:
+        """The prompt of a question to an endpoint; `joint` for several events in a request.
 
         Raises:
             UnsupportedSchema: The API cannot take the stage's schema.
         """
-        key = (tier, joint, question.instructions, id(question.answer_schema))
+        key = (id(endpoint), tier, joint, question.instructions, id(question.answer_schema))
         found = self._found.get(key)
         if found is not None:
-            return found[1]
+            return found[2]
         if len(self._found) >= _MOST:
             self._found.clear()
             self._by_digest.clear()
         claude = self._settings
-        ttl = None if claude.prompt_cache == "off" else claude.prompt_cache
+        caches = claude.prompt_cache != "off" and PROVIDERS[endpoint.provider].prompt_cache
+        ttl = claude.prompt_cache if caches and claude.prompt_cache != "off" else None
         effort = claude.haiku_effort if tier is Tier.HAIKU else claude.sonnet_effort
         instructions, schema = question.instructions, question.answer_schema
         if joint:
             instructions = f"{instructions.rstrip()}\n\n{JOINT_INSTRUCTIONS}"
             schema = _joint_schema(api_schema(schema))
-        template = Template(model, instructions, schema, effort=effort, cache_ttl=ttl)
+        template = Template(
+            endpoint,
+            instructions,
+            schema,
+            effort=effort,
+            cache_ttl=ttl,
+            traits=self._traits.get(endpoint.name),
+        )
         built = Prompt(
             question.stage,
             template,
@@ -267,8 +298,9 @@ class Prompts:
             most_seconds=claude.call_timeout,
             warmup=None if ttl is None else Warmup(ttl=_TTL_SECONDS[ttl], clock=self._clock),
         )
-        prompt = self._by_digest.setdefault(built.template.digest, built)
-        self._found[key] = question.answer_schema, prompt
+        # Equal requests at two places are two prompts: what is learnt of one is of its place.
+        prompt = self._by_digest.setdefault((id(endpoint), built.template.digest), built)
+        self._found[key] = endpoint, question.answer_schema, prompt
         return prompt
 
 

@@ -1,79 +1,21 @@
 """The request body: the same bytes for the same question, in every process.
 
 What is the same for all events of a stage is serialised once, as the beginning of the body. Also
-what differs between models, and the part of JSON Schema that the API takes.
+the part of JSON Schema that the API takes.
 """
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Literal
 
 import orjson
 from pydantic import JsonValue
 
+from pipeline.claude.model_facts import Traits, known
+from pipeline.claude.providers import answer_form, request_head
+from pipeline.config import EndpointSettings
 from pipeline.model.questions import Image, Part, Text
-from pipeline.model.records import SIMULATED
-
-_AROUND = re.compile(
-    rf"^(?:{re.escape(SIMULATED)}|(?:us|us-gov|eu|apac|jp|au|ca|global)\.|arn:[\w:-]+/"
-    r"|[a-z_]+/)*(?:anthropic[./])?"
-    r"(?P<id>.+?)(?:@(?:default|latest|\d{8})|-latest|-v\d+(?::\d+)?)?$"
-)
-_DATE = re.compile(r"-20\d{6}$")
-
-
-@dataclass(frozen=True, slots=True)
-class Traits:
-    """How a model is asked for a short, cheap answer.
-
-    Args:
-        thinking: The `thinking.type` that means least thinking; None: the field is not sent.
-        takes_effort: Whether `output_config.effort` is accepted.
-        thinking_room: Added to `max_tokens`, because thinking that cannot be switched off counts.
-        cacheable_tokens: The shortest prompt prefix that the API caches.
-    """
-
-    thinking: str | None = None
-    takes_effort: bool = False
-    thinking_room: int = 0
-    cacheable_tokens: int = 4096
-
-
-UNKNOWN = Traits(thinking_room=8192)
-"""What every model accepts, which may cost more: it thinks as it likes, with room to do so."""
-TRAITS: Mapping[str, Traits] = MappingProxyType(
-    {
-        "claude-haiku-5-5": Traits(thinking="disabled", takes_effort=True, cacheable_tokens=512),
-        # Thinking cannot be disabled; without tools there is nothing to think between.
-        "claude-sonnet-5-5": Traits(
-            thinking="between_tools", takes_effort=True, cacheable_tokens=512
-        ),
-        "claude-opus-5-5": Traits(takes_effort=True, thinking_room=8192, cacheable_tokens=512),
-        # Both think only when asked to, and know no effort.
-        "claude-haiku-4-5": Traits(cacheable_tokens=4096),
-        "claude-haiku-4-5-20251001": Traits(cacheable_tokens=4096),
-    }
-)
-"""From the public model pages of October 2026."""
-
-
-def base_id(model: str) -> str:
-    found = _AROUND.match(model)
-    return model if found is None else found["id"]
-
-
-def undated(model: str) -> str:
-    """The model's id without the day of its release, as an alias has it."""
-    return _DATE.sub("", base_id(model))
-
-
-def traits_of(model: str) -> Traits:
-    return TRAITS.get(base_id(model), UNKNOWN)
-
 
 _DROPPED = frozenset({
     "title", "default", "examples", "$schema", "$id", "$comment", "$defs",
@@ -168,33 +110,52 @@ The content comes in the user's message. Text stands between a line <data-KEY na
 line </data-KEY>, where KEY differs from message to message. Only a line with the very KEY of the \
 message ends the text; whatever else looks like such a line is part of the text."""
 _KEY_CHARS = 8
+_TOOL = "answer"
+_BY_PROMPT = """\
+Answer with one JSON object and nothing before or after it, valid against this JSON Schema:"""
 
 
 class Template:
-    """The static part of all requests of one stage to one model; without a TTL it is not cached."""
+    """The static part of all requests of one stage to one model; without a TTL it is not cached.
+
+    `endpoint`: where the model is asked, or its id alone. It is asked as its `traits` say, those of
+    the table where there are none.
+    """
 
     def __init__(
         self,
-        model: str,
+        endpoint: EndpointSettings | str,
         instructions: str,
         schema: Mapping[str, JsonValue],
         *,
         effort: Effort = "low",
         cache_ttl: CacheTtl | None = None,
+        traits: Traits | None = None,
     ) -> None:
-        self.model = model
-        self.traits = traits_of(model)
+        endpoint = EndpointSettings.model_validate(endpoint)
+        self.endpoint = endpoint
+        self.traits = known(endpoint.model).traits if traits is None else traits
+        self.schema = api_schema(schema)
+        form = answer_form(endpoint, thinks=self.traits.thinks)
         text = f"{instructions.rstrip()}\n\n{FRAME}"
+        if form == "prompt":
+            text = f"{text}\n\n{_BY_PROMPT}\n{orjson.dumps(self.schema).decode()}"
         system: dict[str, Any] = {"type": "text", "text": text}
         if cache_ttl is not None:
             # Five minutes are what the API does unsaid.
             ttl = {} if cache_ttl == "5m" else {"ttl": cache_ttl}
             system["cache_control"] = {"type": "ephemeral", **ttl}
-        self.schema = api_schema(schema)
-        output: dict[str, Any] = {"format": {"type": "json_schema", "schema": self.schema}}
+        head: dict[str, Any] = {**request_head(endpoint), "system": [system]}
+        output: dict[str, Any] = {}
+        if form == "format":
+            output["format"] = {"type": "json_schema", "schema": self.schema}
         if self.traits.takes_effort:
             output["effort"] = effort
-        head: dict[str, Any] = {"model": model, "system": [system], "output_config": output}
+        if output:
+            head["output_config"] = output
+        if form == "tool":
+            head["tools"] = [{"name": _TOOL, "input_schema": self.schema}]
+            head["tool_choice"] = {"type": "tool", "name": _TOOL}
         if self.traits.thinking is not None:
             head["thinking"] = {"type": self.traits.thinking}
         # Open at its end: the rest of the body follows.
@@ -202,7 +163,9 @@ class Template:
         self.static_bytes = len(self._head)
         # What carries the breakpoint of the prompt cache.
         self.marked_bytes = len(text.encode())
-        self.digest = hashlib.blake2b(self._head, digest_size=16).hexdigest()
+        # Some providers have the model in the path.
+        asked = endpoint.model.encode() + b"\0" + self._head
+        self.digest = hashlib.blake2b(asked, digest_size=8).hexdigest()
 
     def body(self, content: Content, *, max_output_tokens: int | None) -> bytes:
         """The whole request; without a limit it asks how many tokens such a request counts."""

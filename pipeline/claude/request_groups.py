@@ -17,12 +17,13 @@ from typing import Any
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from pipeline.claude.calls import Caller, CompletedCall, InFlightCall, ModelRequest
+from pipeline.claude.failover import LeavesEndpoint
 from pipeline.claude.failures import Bounds
 from pipeline.claude.prompts import Prompt, Prompts
 from pipeline.claude.request_body import Content, absent_key, content_of
 from pipeline.claude.responses import AnswerModelError, EnumMismatch, Found, checked, dumps
 from pipeline.model.errors import AnswerError
-from pipeline.model.questions import AnswerT, Part, Question, Response, Text
+from pipeline.model.questions import AnswerT, Part, Question, Text
 from pipeline.model.records import Tier, Usage
 
 LARGEST_TEXT = 8_000
@@ -97,7 +98,7 @@ def read_item(
 def shares(usage: Usage, weights: Sequence[int]) -> list[Usage]:
     """Split what a request cost among its events; the parts add up to the whole.
 
-    Input is split by weight, all else evenly; the call itself counts for the first event.
+    Input is split by weight, all else evenly; calls count for the first event.
     """
     even = [1] * len(weights)
     inputs = _split(usage.input_tokens, weights)
@@ -111,6 +112,7 @@ def shares(usage: Usage, weights: Sequence[int]) -> list[Usage]:
     return [
         Usage(
             calls=usage.calls if index == 0 else 0,
+            unanswered=usage.unanswered if index == 0 else 0,
             input_tokens=inputs[index],
             cache_read_tokens=reads[index],
             cache_write_tokens=writes[index],
@@ -136,11 +138,15 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a request brought for one of its events: an answer, or only its share of the cost."""
+    """What a request brought for one of its events: an answer, or only its share of the cost.
+
+    `leaves`: it is to be asked elsewhere.
+    """
 
     completed: CompletedCall | None
     usage: Usage
     seconds: float
+    leaves: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -148,6 +154,10 @@ class _Group:
     items: list[_Item] = field(default_factory=list)
     is_full: asyncio.Event = field(default_factory=asyncio.Event)
     asked: "asyncio.Task[dict[_Item, _Outcome]] | None" = None
+
+
+_Shared = tuple[Prompt, str | None]
+"""What those in a request have alike: the prompt, and the tenant where its spending is limited."""
 
 
 @dataclass(slots=True)
@@ -162,7 +172,7 @@ class RequestGroups:
     prompts: Prompts
     sizes: Mapping[str, int]
     steers: Steers
-    _open: dict[Prompt, _Group] = field(default_factory=dict)
+    _open: dict[_Shared, _Group] = field(default_factory=dict)
     _tasks: "set[asyncio.Task[dict[_Item, _Outcome]]]" = field(default_factory=set)
 
     async def call(
@@ -178,14 +188,16 @@ class RequestGroups:
         ):
             return await self.caller.call(request, in_flight)
         item = _Item(request, in_flight or InFlightCall())
-        group = self._open.setdefault(request.prompt, _Group())
+        # What a request costs is paid from one account.
+        shared = request.prompt, self.caller.budget.account(question.tenant)
+        group = self._open.setdefault(shared, _Group())
         group.items.append(item)
         if group.asked is None:
-            group.asked = asyncio.get_running_loop().create_task(self._ask(request.prompt, group))
+            group.asked = asyncio.get_running_loop().create_task(self._ask(shared, group))
             self._tasks.add(group.asked)
             group.asked.add_done_callback(self._tasks.discard)
         if len(group.items) >= most:
-            del self._open[request.prompt]
+            del self._open[shared]
             group.is_full.set()
         try:
             # Not the task itself: giving up one event leaves the others alone.
@@ -194,15 +206,20 @@ class RequestGroups:
             item.is_wanted = False
         if outcome.completed is not None:
             return outcome.completed
+        if outcome.leaves:
+            raise LeavesEndpoint(outcome.usage)
         try:
             alone = await self.caller.call(request, in_flight)
+        except LeavesEndpoint as leaves:
+            leaves.usage = outcome.usage + leaves.usage
+            raise
         except AnswerError as error:
             error.usage = outcome.usage + error.usage
             error.seconds += outcome.seconds
             raise
         paid = alone.response
         usage, seconds = outcome.usage + paid.usage, outcome.seconds + paid.seconds
-        return CompletedCall(replace(paid, usage=usage, seconds=seconds), alone.json)
+        return replace(alone, response=replace(paid, usage=usage, seconds=seconds))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -210,22 +227,25 @@ class RequestGroups:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _ask(self, prompt: Prompt, group: _Group) -> dict[_Item, _Outcome]:
+    async def _ask(self, shared: _Shared, group: _Group) -> dict[_Item, _Outcome]:
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
                 await group.is_full.wait()
-        if self._open.get(prompt) is group:
-            del self._open[prompt]
+        if self._open.get(shared) is group:
+            del self._open[shared]
         items = [item for item in group.items if item.is_wanted]
         if len(items) <= 1:
             return {item: _Outcome(None, Usage(), 0.0) for item in items}
+        joint = self._joint_request(items)
         # From here on each is paid for, whether it is still wanted or not.
         for item in items:
             item.in_flight.sending = True
         answers: list[tuple[Any, bytes] | None] = [None] * len(items)
-        model = ""
+        model, leaves = "", False
         try:
-            completed = await self.caller.call(self._joint_request(items))
+            completed = await self.caller.call(joint)
+        except LeavesEndpoint as error:
+            usage, seconds, leaves = error.usage, 0.0, True
         except AnswerError as error:
             # Whatever is wrong, it may be wrong with one of them alone.
             usage, seconds = error.usage, error.seconds
@@ -245,17 +265,20 @@ class RequestGroups:
         split = shares(usage, [item.request.weight for item in items])
         return {
             item: _Outcome(
-                CompletedCall(Response(read[0], model, share, seconds), read[1]) if read else None,
+                CompletedCall(joint.response(read[0], model, share, seconds), read[1], item.request)
+                if read
+                else None,
                 share,
                 seconds,
+                leaves,
             )
             for item, read, share in zip(items, answers, split, strict=True)
         }
 
     def _joint_request(self, items: Sequence[_Item]) -> ModelRequest:
         first = items[0].request
-        model = first.limiter.model
-        prompt = self.prompts.of(first.question, first.tier, model, joint=True)
+        endpoint = first.endpoint.settings
+        prompt = self.prompts.of(first.question, first.tier, endpoint, joint=True)
         limit = sum(item.request.max_output_tokens for item in items)
         events = [item.request.question.parts for item in items]
         question: Question[Any] = replace(

@@ -1,7 +1,7 @@
 """Paying once: identical questions under way share a call, and answers are kept for equal ones.
 
-The key is the request itself, byte for byte: a changed prompt is another request and finds nothing.
-Answers are kept in memory, and in a file where the settings say so.
+The key is the request itself, byte for byte, and who is asked: a changed prompt is another request
+and finds nothing. Answers are kept in memory, and in a file where the settings say so.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -190,6 +190,14 @@ Call = Callable[[ModelRequest, InFlightCall], Coroutine[Any, Any, CompletedCall]
 NOT_PAID = Usage(reused=1)
 
 
+def _key(request: ModelRequest) -> bytes:
+    """Of what is asked and, as equal requests to two providers are answered by two, of whom."""
+    digest, place = hashlib.blake2b(request.body, digest_size=16), request.endpoint.settings
+    if place.provider != "anthropic":
+        digest.update(place.name.encode())
+    return digest.digest()
+
+
 @dataclass(slots=True, kw_only=True)
 class ResponseCache:
     """Looks for an answer before it makes a call.
@@ -209,7 +217,7 @@ class ResponseCache:
     _in_flight: SingleFlight[CompletedCall | CachedAnswer] = field(default_factory=SingleFlight)
 
     async def ask(self, request: ModelRequest) -> Response[Any]:
-        key = hashlib.blake2b(request.body, digest_size=16).digest()
+        key = _key(request)
         cached = self._memory.get(key)
         if cached is not None and self.now().timestamp() - cached.at <= self.ttl:
             self._memory.move_to_end(key)
@@ -232,7 +240,9 @@ class ResponseCache:
         else:
             paid = found.response
             answer = CachedAnswer(found.json, paid.model, 0.0)
-            reused = self._reused(request, answer, "in_flight", paid.signals)
+            # It may have been asked elsewhere than where it began.
+            asked = replace(request, endpoint=found.request.endpoint, prompt=found.request.prompt)
+            reused = self._reused(asked, answer, "in_flight", paid.signals)
         return reused or (await self.call(request, InFlightCall(waiters=1))).response
 
     async def save(self) -> None:
@@ -253,6 +263,7 @@ class ResponseCache:
             if found.response.signals:
                 return found
             answer = CachedAnswer(found.json, found.response.model, self.now().timestamp())
+            key = _key(found.request)
             if disk is not None:
                 disk.put(key, answer)
         self._memory[key] = answer
@@ -277,4 +288,4 @@ class ResponseCache:
             failure = str(error)
             raise StageFailed(failure, usage=NOT_PAID, model=cached.model, seconds=0.0) from error
         self.observer.reused(request.question.stage, request.limiter.model, kind)
-        return Response(answer, cached.model, NOT_PAID, 0.0, signals)
+        return request.response(answer, cached.model, NOT_PAID, 0.0, signals)

@@ -262,7 +262,7 @@ def _repair_any(value: Any, options: Sequence[Mapping[str, Any]], path: str) -> 
 _DETAIL_CHARS = 300
 _MOST_TOKENS = 10_000_000
 """The most of one kind in one request: ten times the largest context."""
-_ENDS = (None, "end_turn", "stop_sequence")
+_ENDS = (None, "end_turn", "stop_sequence", "tool_use")
 """How an answer ends that is whole; null where a gateway does not say."""
 _ENDED_EARLY: Mapping[str, tuple[type[AnswerError], str]] = {
     "refusal": (Refused, "The model declined."),
@@ -281,13 +281,13 @@ class Bill:
     Args:
         tokens: What the response does not say, or cannot be, counts as 0.
         is_known: Whether it says all of it. Where it does not, the cost is not known.
-        us_only: Whether inference was bound to the United States, which costs more.
+        regional: Whether inference was bound to a region, which costs more; None: it does not say.
     """
 
     tokens: Tokens
     is_known: bool = True
     batch: bool = False
-    us_only: bool = False
+    regional: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,12 +330,7 @@ def read_message(
     content = message.get("content")
     if not isinstance(content, str):
         # Thinking blocks, empty ones too, may stand before and between.
-        texts = [
-            block.get("text")
-            for block in (content if isinstance(content, list) else [])
-            if isinstance(block, dict) and block.get("type") == "text"
-        ]
-        content = "".join(text for text in texts if isinstance(text, str))
+        content = "".join(_texts_of(content)) if isinstance(content, list) else ""
     usable: list[tuple[AnswerT, bytes, tuple[str, ...]]] = []
     detail = "The answer is not JSON." if content.strip() else "The answer is empty."
     for found in find(content):
@@ -361,6 +356,15 @@ def read_message(
         doubts = (*doubts, "There are several answers, and they differ.")
     signals = tuple(Signal("broken_form", 1.0, doubt) for doubt in doubts)
     return Answered(answer, as_json, model, bill, signals)
+
+
+def _texts_of(content: Sequence[object]) -> Iterator[str]:
+    for block in content:
+        match block:
+            case {"type": "text", "text": str(text)}:
+                yield text
+            case {"type": "tool_use", "input": dict(answer)}:
+                yield dumps(answer).decode()
 
 
 def checked(
@@ -436,7 +440,7 @@ def bill_of(usage: object) -> Bill:
         # There is no prompt of no tokens.
         is_known=is_known and read + cache_read + written > 0,
         batch=usage.get("service_tier") == "batch",
-        us_only=usage.get("inference_geo") == "us",
+        regional={"us": True, "global": False}.get(str(usage.get("inference_geo"))),
     )
 
 

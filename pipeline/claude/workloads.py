@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from pipeline.claude.billing import PriceTable, Tokens
+from pipeline.claude.billing import PriceTable, Tokens, is_regional
 from pipeline.claude.budget import ZERO
-from pipeline.claude.request_body import traits_of
-from pipeline.config import Settings
+from pipeline.claude.model_facts import known
+from pipeline.config import ModelSettings, Settings
 from pipeline.model.errors import UsageError
 
 CENT = Decimal("0.01")
@@ -53,18 +53,20 @@ class Workload:
         if not 0 <= self.escalated <= 1:
             raise ValueError("the escalated share is between 0 and 1")
 
-    def usd_per_event(self, model: str, prices: PriceTable) -> Decimal | None:
+    def usd_per_event(
+        self, model: str, prices: PriceTable, *, regional: bool = False
+    ) -> Decimal | None:
         own = (self.input_tokens - self.static_tokens) * self.events_per_request
         output = self.output_tokens * self.events_per_request
         tokens = Tokens(input=own + self.static_tokens, output=output)
         if self.caches(model):
             tokens = Tokens(input=own, cache_read=self.static_tokens, output=output)
-        cost = prices.cost(model, tokens, batch=self.batch)
+        cost = prices.cost(model, tokens, batch=self.batch, regional=regional)
         return None if cost is None else cost / self.events_per_request
 
     def caches(self, model: str) -> bool:
         """Whether the prompt cache works for a model: it has a minimum length."""
-        return self.cached and self.static_tokens >= traits_of(model).cacheable_tokens
+        return self.cached and self.static_tokens >= known(model).traits.cacheable_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,18 @@ class CostRow:
 
 @dataclass(frozen=True, slots=True)
 class Models:
+    """The models to compare, and which of them are asked in one region alone."""
+
     haiku: str = "claude-haiku-5-5"
     sonnet: str = "claude-sonnet-5-5"
     opus: str = "claude-opus-5-5"
+    regional: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, settings: ModelSettings) -> "Models":
+        tiers = (settings.haiku, settings.sonnet)
+        regional = frozenset(each.model for each in tiers if is_regional(each))
+        return cls(settings.haiku.model, settings.sonnet.model, regional=regional)
 
 
 def cost_table(workload: Workload, prices: PriceTable, models: Models) -> list[CostRow]:
@@ -100,10 +111,14 @@ def cost_table(workload: Workload, prices: PriceTable, models: Models) -> list[C
         "opus": (models.opus,),
         "cascade": (models.haiku, models.sonnet),
     }
-    sonnet = workload.usd_per_event(models.sonnet, prices)
+    costs = {
+        model: workload.usd_per_event(model, prices, regional=model in models.regional)
+        for model in (models.haiku, models.sonnet, models.opus)
+    }
+    sonnet = costs[models.sonnet]
     rows: list[CostRow] = []
     for way, used in ways.items():
-        usd = workload.usd_per_event(used[0], prices)
+        usd = costs[used[0]]
         if way == "cascade" and usd is not None:
             usd = None if sonnet is None else usd + workload.escalated * sonnet
         if usd is None:
@@ -123,7 +138,7 @@ def price_ratio(prices: PriceTable, cheap: str, strong: str) -> Decimal | None:
 
 
 def _note(workload: Workload, models: tuple[str, ...]) -> str:
-    uncached = [traits_of(model) for model in models if not workload.caches(model)]
+    uncached = [known(model).traits for model in models if not workload.caches(model)]
     if workload.cached and uncached:
         minimum = max(traits.cacheable_tokens for traits in uncached)
         return f"no prompt cache: the static part has less than {minimum} tokens"
@@ -194,7 +209,7 @@ def use_case_rows(prices: PriceTable, models: Models) -> list[UseCaseRow]:
 class CostReport:
     """One table: rows for programs, the same as cells for people, and remarks on them."""
 
-    rows: Sequence[CostRow] | Sequence[UseCaseRow]
+    rows: Sequence[object]
     headings: Sequence[str]
     cells: Sequence[Sequence[str]]
     remarks: Sequence[str]
@@ -239,8 +254,7 @@ def of_published(settings: Settings) -> CostReport:
 
 
 def _priced(settings: Settings) -> tuple[PriceTable, Models]:
-    models = settings.models
-    return PriceTable(settings.claude.prices), Models(models.haiku, models.sonnet)
+    return PriceTable(settings.claude.prices), Models.of(settings.models)
 
 
 def _dollars(amount: Decimal | None) -> str:

@@ -70,6 +70,9 @@ def cost(
     batch: Annotated[bool, Option("--batch", help="Through Message Batches.")] = False,
     events_per_request: Annotated[int, Option(min=1, help="That share a request.")] = 1,
     published: Annotated[bool, Option("--published", help="Check known figures instead.")] = False,
+    image: Annotated[
+        str | None, Option(help="WIDTHxHEIGHT: what such an image costs at each size instead.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what a workload costs on each model and as a cascade, before it is run."""
@@ -79,6 +82,10 @@ def cost(
     settings = load_settings()
     if published:
         report = costs.of_published(settings)
+    elif image is not None:
+        from pipeline.cascade.image_costs import of_image
+
+        report = of_image(settings, image)
     else:
         report = costs.of_workload(
             settings,

@@ -25,7 +25,14 @@ from pipeline.config.stages import (
     StageSettings,
     StagesSettings,
 )
-from pipeline.config.tables import StagePrivacySettings, TokenPrices
+from pipeline.config.tables import (
+    EndpointSettings,
+    ModelSettings,
+    StagePrivacySettings,
+    TenantLimitSettings,
+    TierSettings,
+    TokenPrices,
+)
 
 _ABOUT = """# Settings
 
@@ -37,8 +44,8 @@ setting is refused at the start, and one that was a setting with what to do \
 [instead](#settings-that-there-were). `pipeline doctor` says whether settings fit each other, the \
 brokers and the API.
 
-`ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` are read by Anthropic's SDK, `AWS_...` by boto3, \
-`OTEL_...` by OpenTelemetry; they mean here what they mean there.
+`ANTHROPIC_...` is read by Anthropic's SDK, `AWS_...` by boto3, `GOOGLE_...` by google-auth, \
+`AZURE_...` by azure-identity, `OTEL_...` by OpenTelemetry; they mean here what they mean there.
 """
 _HEAD = "| setting | in the environment | default | values | what it is |\n|---|---|---|---|---|"
 _HEAD_OF_PARTS = "| name | default | values | what it is |\n|---|---|---|---|"
@@ -48,6 +55,7 @@ _PARTS: Mapping[str, type[BaseModel]] = {
     "A further field": ExtraField,
     "Prices of a model": TokenPrices,
     "What is masked in a stage": StagePrivacySettings,
+    "Limits of a tenant": TenantLimitSettings,
 }
 """What lists and maps hold, as far as it is not a table that has a section of its own."""
 _MIB = 1 << 20
@@ -63,6 +71,10 @@ def _sections() -> Iterator[str]:
     for name, table in _tables(Settings).items():
         if table is StagesSettings:
             yield from _of_stages()
+        elif table is ModelSettings:
+            names = (*EndpointSettings.model_fields, *TierSettings.__annotations__)
+            tiers = ", ".join(table.model_fields)
+            yield _section(f"`[{name}.<tier>]`: {tiers}", f"{name}.<tier>", TierSettings, names)
         else:
             yield from _of_table(name, table, table.model_fields)
     for heading, part in _PARTS.items():
@@ -122,7 +134,7 @@ def _row(name: str, path: str | None, table: type[BaseModel], schema: Mapping[st
 def _default(table: type[BaseModel], name: str, schema: Mapping[str, Any]) -> str:
     field = table.model_fields[name]
     if field.is_required():
-        return "needed"
+        return str(schema.get("without", "needed"))
     match field.get_default(call_default_factory=True):
         case None:
             shown = "unset"
@@ -145,6 +157,8 @@ def _values(schema: Mapping[str, Any]) -> str:
         # The others are `null`, which is unset, and the text that a decimal number may be, too.
         return _values({**schema, "anyOf": None, **kinds[0]})
     match schema:
+        case {"$ref": _}:
+            shown = "table"
         case {"enum": allowed}:
             shown = ", ".join(f"`{value}`" for value in allowed)
         case {"type": "integer" | "number" as kind}:

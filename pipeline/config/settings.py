@@ -9,7 +9,7 @@ one.
 import importlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from tomllib import TOMLDecodeError
@@ -19,6 +19,8 @@ from pydantic import BaseModel, Field, ValidationError, create_model, model_vali
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -39,6 +41,7 @@ from pipeline.config.tables import (
     OperatorSettings,
     PrivacySettings,
     StreamSettings,
+    TenantsSettings,
     TopicSettings,
     TracingSettings,
     setting,
@@ -89,6 +92,54 @@ INSTEAD = {
 new ones, since it would have to be explained for ever which of two names wins."""
 
 
+_ID_ALONE = re.compile(r"pipeline_models__[a-z]+(?:__fallback)?")
+
+
+class _Variables(EnvSettingsSource):
+    """Variables, with a model's id in place of its table as the table's `model`."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = super()._load_env_vars()
+        ids = {
+            name: value
+            for name, value in found.items()
+            if value and not value.startswith("{") and _ID_ALONE.fullmatch(name)
+        }
+        tables = {f"{name}__model": value for name, value in ids.items()}
+        return {**tables, **{name: found[name] for name in found.keys() - ids.keys()}}
+
+
+class _Toml(TomlConfigSettingsSource):
+    """The file, with a model's id in place of its table as the table's `model`."""
+
+    def __call__(self) -> dict[str, Any]:
+        return _with_tables(super().__call__())
+
+
+class _Given(InitSettingsSource):
+    """What code gives, with the same."""
+
+    def __call__(self) -> dict[str, Any]:
+        return _with_tables(super().__call__())
+
+
+def _with_tables(given: dict[str, Any]) -> dict[str, Any]:
+    """So that what sets the model and what sets the rest of its table can come from two sources."""
+    models = given.get("models")
+    if not isinstance(models, dict):
+        return given
+    return {**given, "models": {name: _table(tier) for name, tier in models.items()}}
+
+
+def _table(endpoint: object) -> object:
+    match endpoint:
+        case str():
+            return {"model": endpoint}
+        case {"fallback": str() as model, **others}:
+            return {**others, "fallback": {"model": model}}
+    return endpoint
+
+
 class _Read(BaseSettings):
     """Where settings are read from."""
 
@@ -101,11 +152,12 @@ class _Read(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is given
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is given
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        given = init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
+        return _Given(settings_cls, given), _Variables(settings_cls), _Toml(settings_cls)
 
 
 class Settings(_Read):
@@ -127,6 +179,7 @@ class Settings(_Read):
     http: HttpSettings = HttpSettings()
     models: ModelSettings = ModelSettings()
     stream: StreamSettings = StreamSettings()
+    tenants: TenantsSettings = TenantsSettings()
     claude: ClaudeSettings = ClaudeSettings()
     backfill: BackfillSettings = BackfillSettings()
     files: DecodingSettings = DecodingSettings()
@@ -140,7 +193,7 @@ class Settings(_Read):
     @property
     def has_budget(self) -> bool:
         """Whether anything limits what is spent."""
-        return any(
+        return self.tenants.are_limited or any(
             amount is not None
             for amount in (
                 self.claude.budget_usd_per_hour,
@@ -149,6 +202,14 @@ class Settings(_Read):
                 *(stage.budget_usd_per_day for stage in self.stages.by_name().values()),
             )
         )
+
+    @model_validator(mode="after")
+    def _limits_of_tenants_have_tenants(self) -> Self:
+        if self.tenants.are_limited and self.stream.tenant_from is None:
+            raise ValueError(
+                "tenants has limits, and stream.tenant_from does not say whose what is"
+            )
+        return self
 
     @model_validator(mode="after")
     def _overrides_are_of_stages_and_labels(self) -> Self:

@@ -7,12 +7,12 @@ a team's own categories (`Label`), and further values that it wants extracted (`
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, create_model, model_validator
 
 from pipeline.config.tables import (
     Bytes,
@@ -25,6 +25,7 @@ from pipeline.config.tables import (
     setting,
 )
 from pipeline.model.errors import UsageError
+from pipeline.model.questions import HIGH_RESOLUTION, ImageLimits
 
 MOST_AT_ONCE = 20  # labels of one question; more are asked in two levels: a group, then a label
 MOST_LABELS = 200  # without groups of the team's own: more would make groups of more than 20
@@ -212,8 +213,10 @@ class FileSettings(StageSettings):
 
     max_event_bytes: Bytes = setting(8 << 20, "larger events are dead letters")
     max_image_pixels: Count = setting(50_000_000, "larger images are dead letters")
-    image_long_edge: Annotated[int, Field(ge=1, le=8000)] = setting(
-        1568, "pixels images are scaled down to; models see up to 2,576"
+    image_long_edge: Annotated[int, Field(ge=1, le=8000)] | None = setting(
+        None,
+        "pixels images are scaled down to; unset: as many as the model sees that is asked, 2,576 "
+        "and before Claude 4.7 1,568. Fewer cost less",
     )
     max_pdf_pages: Count = setting(100, "longer PDF files are dead letters")
     uri_allow: list[str] = setting(
@@ -222,11 +225,25 @@ class FileSettings(StageSettings):
         "'s3://bucket/in/' (the extra s3)",
     )
     s3: S3Settings = S3Settings()
+    _seen = PrivateAttr(HIGH_RESOLUTION)
 
     @property
     def largest_event(self) -> int:
         """Bytes of an event, or of the file that its `uri` points to."""
         return self.max_event_bytes
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What is sent of an image: no more than the model sees."""
+        seen: ImageLimits = self._seen
+        edge = self.image_long_edge
+        return seen if edge is None else replace(seen, long_edge=min(edge, seen.long_edge))
+
+    def seen_by(self, model: ImageLimits) -> Self:
+        """The same settings where a model is asked that sees so much of an image."""
+        same = self.model_copy()
+        same._seen = model  # noqa: SLF001 - its own class
+        return same
 
 
 InvoiceField = Literal[
@@ -392,6 +409,13 @@ class StagesSettings(Section):
 
     def of(self, name: str) -> StageSettings | None:
         return self.by_name().get(name)
+
+    def seen_by(self, model: ImageLimits) -> Self:
+        """The same tables where a model is asked that sees so much of an image."""
+        tables = {name: table for name, table in self if isinstance(table, FileSettings)}
+        return self.model_copy(
+            update={name: table.seen_by(model) for name, table in tables.items()}
+        )
 
     @model_validator(mode="before")
     @classmethod

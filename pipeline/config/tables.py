@@ -3,12 +3,16 @@
 Each field is a setting: its default, its unit and its meaning are written to docs/SETTINGS.md.
 """
 
+import os
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from pipeline.model.records import Tier
 from pipeline.privacy.masking import FilesRule, Masking, Rules
 from pipeline.privacy.recognition import Kind
 
@@ -159,16 +163,50 @@ class StreamSettings(Section):
     )
     tenant_from: str | None = setting(
         None,
-        pattern=r"(?s)^(header:.+|key_prefix:.)$",
-        description="what says whose an event is, 'header:NAME' or 'key_prefix:CHARACTER', the "
-        "key up to that character: tenants then take turns, so that a flood of one does not "
-        "hold up the others",
+        pattern=r"(?s)^((header|field):.+|key_prefix:.)$",
+        description="what says whose an event is, 'header:NAME', 'field:NAME', a field of its "
+        "JSON, or 'key_prefix:CHARACTER', the key up to that character: tenants then take turns, "
+        "so that a flood of one does not hold up the others",
     )
     dead_letter_ratio: Share = setting(
         0.5,
         "share of the last 200 keys, with dead letters by a fault of ours or after "
         "good ends, above which intake stops; 1 for never",
     )
+
+
+class TenantLimitSettings(Section):
+    """What one tenant may spend, in all stages, and how much of the rate limits it may take."""
+
+    budget_usd_per_hour: Dollars | None = setting(
+        None, "what it may spend in an hour (UTC); above it, its events wait"
+    )
+    budget_usd_per_day: Dollars | None = setting(None, "what it may spend in a day (UTC)")
+    rate_share: Annotated[float, Field(gt=0, le=1)] | None = setting(
+        None, "of each rate limit of the API, at most, whether others need it or not"
+    )
+
+    @property
+    def is_limited(self) -> bool:
+        return any(
+            limit is not None
+            for limit in (self.budget_usd_per_hour, self.budget_usd_per_day, self.rate_share)
+        )
+
+
+class TenantsSettings(Section):
+    """What tenants may spend; whose an event is, `stream.tenant_from` says."""
+
+    each: TenantLimitSettings = Field(
+        TenantLimitSettings(), description="the limits of each tenant that has none of its own"
+    )
+    named: dict[str, TenantLimitSettings] = setting(
+        {}, "by tenant: its own limits, in place of all of those above"
+    )
+
+    @property
+    def are_limited(self) -> bool:
+        return any(limits.is_limited for limits in (self.each, *self.named.values()))
 
 
 class HttpSettings(Section):
@@ -232,11 +270,161 @@ class TracingSettings(Section):
     )
 
 
-class ModelSettings(Section):
-    """Which models the two tiers are."""
+Provider = Literal[
+    "anthropic", "aws", "bedrock", "bedrock-mantle", "vertex", "google-cloud", "foundry"
+]
+_FITTING: Mapping[Provider, frozenset[str]] = MappingProxyType(
+    {
+        "anthropic": frozenset({"workspace_id", "inference_geo", "service_tier"}),
+        "aws": frozenset({"region", "workspace_id", "inference_geo", "service_tier"}),
+        "bedrock": frozenset({"region"}),
+        "bedrock-mantle": frozenset({"region"}),
+        "vertex": frozenset({"region", "project"}),
+        "google-cloud": frozenset(
+            {"region", "project", "workspace_id", "inference_geo", "service_tier"}
+        ),
+        "foundry": frozenset({"resource"}),
+    }
+)
+"""What only some providers have to do with."""
+AWS_REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_NEEDED: Mapping[Provider, Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "anthropic": {},
+        "aws": {"region": AWS_REGION, "workspace_id": ("ANTHROPIC_AWS_WORKSPACE_ID",)},
+        "bedrock": {"region": AWS_REGION},
+        "bedrock-mantle": {"region": AWS_REGION},
+        "vertex": {"region": ("CLOUD_ML_REGION",), "project": ("ANTHROPIC_VERTEX_PROJECT_ID",)},
+        "google-cloud": {
+            "project": ("ANTHROPIC_GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT"),
+            "workspace_id": ("ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID",),
+        },
+        "foundry": {"resource": ("ANTHROPIC_FOUNDRY_RESOURCE", "ANTHROPIC_FOUNDRY_BASE_URL")},
+    }
+)
+"""What a provider cannot do without, and the variables that its SDK client reads in its place."""
+_IN_AN_ADDRESS: Mapping[Provider, frozenset[str]] = MappingProxyType(
+    {"google-cloud": frozenset({"project", "workspace_id"}), "foundry": frozenset({"resource"})}
+)
+"""What serves to find the address alone, so that `base_url` takes its place."""
 
-    haiku: str = setting("claude-haiku-5-5", "the model that is asked about every event")
-    sonnet: str = setting("claude-sonnet-5-5", "the model that is asked where it doubts")
+
+class EndpointSettings(Section):
+    """One place where a model is asked: which model, at which provider, how it is reached."""
+
+    model: str = Field(
+        min_length=1,
+        description="the model's id, as the Claude API has it or as the provider writes it",
+        json_schema_extra={"without": "`claude-haiku-5-5`, `claude-sonnet-5-5`"},
+    )
+    provider: Provider = setting(
+        "anthropic", "who serves it; what is below is refused where it does not fit"
+    )
+    base_url: str | None = setting(
+        None,
+        pattern=r"^https?://",
+        description="address of a gateway, a proxy or the provider; unset: the provider's own",
+    )
+    key_file: Path | None = setting(
+        None,
+        "a file with the API key or bearer token, read again when it changes; unset: credentials "
+        "come from where the provider's SDK looks for them",
+    )
+    region: str | None = setting(None, "of AWS or Google Cloud")
+    project: str | None = setting(None, "of Google Cloud")
+    resource: str | None = setting(None, "of Foundry: https://RESOURCE.services.ai.azure.com")
+    workspace_id: str | None = setting(None, "Claude's, where a key may be for several")
+    inference_geo: str | None = setting(
+        None, "where the model runs, e.g. `us`, which is priced higher; unset: the workspace's"
+    )
+    service_tier: Literal["auto", "standard_only"] | None = setting(
+        None, "whether capacity that was committed to may be used; unset: as the API does"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_an_id(cls, given: Any) -> Any:  # noqa: ANN401 - whatever is given
+        return {"model": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _fits_its_provider(self) -> Self:
+        fitting, needed = _FITTING[self.provider], _NEEDED[self.provider]
+        for name in sorted(frozenset().union(*_FITTING.values()) - fitting):
+            if getattr(self, name) is not None:
+                takes = [each for each in get_args(Provider) if name in _FITTING[each]]
+                raise ValueError(
+                    f"{self.provider} has no {name}, which is of {', '.join(takes)}: leave it out, "
+                    "or set the provider"
+                )
+        for name, variables in needed.items():
+            by_address = self.base_url and name in _IN_AN_ADDRESS.get(self.provider, ())
+            if (
+                not by_address
+                and not getattr(self, name)
+                and not any(map(os.environ.get, variables))
+            ):
+                raise ValueError(
+                    f"{self.provider} needs {name}: set it, or {' or '.join(variables)} in the "
+                    "environment"
+                )
+        if self.resource and self.base_url:
+            raise ValueError("resource and base_url are two addresses: leave one out")
+        return self
+
+    @property
+    def known_region(self) -> str:
+        """The region that is set, or that the SDK takes from the environment; empty without one."""
+        variables = _NEEDED[self.provider].get("region", ())
+        return self.region or next(filter(None, map(os.environ.get, variables)), "")
+
+    @property
+    def name(self) -> str:
+        """As metrics and people see it: the model's id, behind any provider but Anthropic."""
+        return self.model if self.provider == "anthropic" else f"{self.provider}/{self.model}"
+
+
+class TierSettings(EndpointSettings):
+    """Where the model of a tier is asked: `haiku` about every event, `sonnet` where it doubts.
+
+    A model's id alone, as in `haiku = "claude-haiku-5-5"`, is short for a table with nothing else.
+    """
+
+    fallback: EndpointSettings | None = setting(
+        None,
+        "such a table, its `model` included, of the endpoint that is asked while this one cannot "
+        "be",
+    )
+
+
+class ModelSettings(Section):
+    """Which models the two tiers are, and where they are asked."""
+
+    haiku: TierSettings = TierSettings(model="claude-haiku-5-5")
+    sonnet: TierSettings = TierSettings(model="claude-sonnet-5-5")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_models(cls, given: Any) -> Any:  # noqa: ANN401 - whatever is given
+        if not isinstance(given, dict):
+            return given
+        default = {name: field.default.model for name, field in cls.model_fields.items()}
+        return {
+            name: {"model": default[name], **tier}
+            if name in default and isinstance(tier, dict)
+            else tier
+            for name, tier in given.items()
+        }
+
+    def of(self, tier: Tier) -> TierSettings:
+        return self.haiku if tier is Tier.HAIKU else self.sonnet
+
+    def places(self) -> Iterator[tuple[str, EndpointSettings]]:
+        """Each place where a model is asked, by the name of its table."""
+        for tier in Tier:
+            first = self.of(tier)
+            yield f"models.{tier}", first
+            if first.fallback is not None:
+                yield f"models.{tier}.fallback", first.fallback
 
 
 class TokenPrices(Section):

@@ -2,11 +2,12 @@
 
 `CHECKS` is all that is looked at, in the order in which faults should be fixed; `examination` runs
 them. A check is a function `check_<name>` that yields findings; its docstring says what it finds,
-also in docs/DOCTOR.md. `installation` asks nobody, `model_api` looks at the way to the API and the
-models, `kafka_access` at brokers and permissions, `kafka_topics` at topics and groups.
+also in docs/DOCTOR.md. `installation` and `endpoints` ask nobody, `model_api` looks at the way to
+the API and the models, `kafka_access` at brokers and permissions, `kafka_topics` at topics and
+groups.
 """
 
-from pipeline.doctor import installation, kafka_access, kafka_topics, model_api
+from pipeline.doctor import endpoints, installation, kafka_access, kafka_topics, model_api
 from pipeline.doctor.examination import Check, Finding, Verdict, examine, of_cluster
 
 __all__ = ["CHECKS", "Finding", "Verdict", "examine"]
@@ -17,7 +18,11 @@ CHECKS = (
     Check(installation.check_extras, "All that is set can be imported."),
     Check(model_api.check_key),
     Check(model_api.check_address),
+    Check(endpoints.check_credentials, "Nothing but the key in the environment is needed."),
+    Check(endpoints.check_regions, "No region is set."),
     Check(model_api.check_models),
+    Check(endpoints.check_platforms),
+    Check(endpoints.check_fallbacks, "No tier has a fallback: one that is out is waited for."),
     Check(model_api.check_prices, "The price of both models is known."),
     Check(
         model_api.check_prompts, "By estimate, the prompts are long enough for the prompt cache."

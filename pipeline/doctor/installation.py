@@ -108,7 +108,10 @@ def is_installed(module: str) -> bool:
 def check_membership(site: Site) -> Iterator[Finding]:
     """Finds static membership with one id for several processes."""
     kafka = site.settings.kafka
-    if kafka.group_instance_id is not None:
+    if kafka.group_instance_id == socket.gethostname():
+        # In a pod, its name: no other process has it.
+        yield ok(f"Static membership under the name of this host, {kafka.group_instance_id}.")
+    elif kafka.group_instance_id is not None:
         yield warning(
             f"kafka.group_instance_id is set ({kafka.group_instance_id}): static membership.",
             why="Two processes with the same one throw each other out, again and again; and when "
@@ -150,8 +153,8 @@ def check_port(site: Site) -> Iterator[Finding]:
 
 def files_needed(settings: Settings) -> int:
     """Open files and connections that one process may come to. Pure."""
-    models = len({settings.models.haiku, settings.models.sonnet})
-    calls = settings.claude.concurrency * models + SPARE_CONNECTIONS
+    places = len({place.name for _, place in settings.models.places()})
+    calls = (settings.claude.concurrency + SPARE_CONNECTIONS) * places
     partitions = settings.topics.partitions * max(1, len(settings.enabled))
     return calls + partitions * _CONNECTIONS_OF_A_PARTITION + _OTHER_FILES
 

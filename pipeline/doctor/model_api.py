@@ -2,22 +2,27 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import date
 from email.utils import parsedate_to_datetime
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
-from anthropic.resources.messages.messages import DEPRECATED_MODELS
 
 from pipeline.cascade.policy import opinions
 from pipeline.cascade.prompt_sizes import prefixes
 from pipeline.claude.billing import PriceTable
 from pipeline.claude.gateway import Gateway, Probe
-from pipeline.claude.request_body import base_id
+from pipeline.claude.model_facts import (
+    PARTNERS_OWN_SCHEDULE,
+    RETIREMENTS_AS_OF,
+    ModelFacts,
+    facts_of,
+)
+from pipeline.claude.model_ids import base_id
 from pipeline.config import Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
 from pipeline.model.records import Tier
@@ -42,38 +47,17 @@ _SKEW = 5.0
 """Seconds; dates of HTTP have whole ones, and the answer takes its time."""
 _WITHIN = 10.0
 
-AS_OF = date(2026, 10, 8)
-"""When the public page of deprecations was read; the SDK knows those that were announced when it
-was made."""
-_OF_THE_PAGE = {
-    "claude-3-haiku-20240307": date(2026, 4, 20),
-    "claude-3-5-sonnet-20240620": date(2025, 10, 28),
-    "claude-3-5-sonnet-20241022": date(2025, 10, 28),
-    "claude-3-5-haiku-20241022": date(2026, 2, 19),
-    "claude-3-5-haiku-latest": date(2026, 2, 19),
-    "claude-opus-4-1-20250805": date(2026, 8, 5),
-    "claude-sonnet-4-5": date(2026, 11, 30),
-    "claude-sonnet-4-5-20250929": date(2026, 11, 30),
-}
-
-
-def _day(text: str) -> date:
-    """A day as the SDK writes it: `February 19th, 2026`; ValueError if it is written otherwise."""
-    month, day, year = text.replace(",", "").split()
-    number = day.rstrip("dhnrst")
-    return datetime.strptime(f"{month} {number} {year}", "%B %d %Y").date()  # noqa: DTZ007
-
-
-RETIREMENTS: Mapping[str, date] = MappingProxyType(
-    _OF_THE_PAGE | {model: _day(text) for model, text in DEPRECATED_MODELS.items()}
-)
-"""The day of retirement by model id."""
-
 
 def check_key(site: Site) -> Iterator[Finding]:
     """Finds no API key, an empty one, one with quotes or whitespace, an example's, an Admin key,
     one under another variable's name.
     """
+    if not any(
+        place.provider == "anthropic" and place.key_file is None
+        for _, place in site.settings.models.places()
+    ):
+        yield ok(f"{KEY} is not needed.")
+        return
     key, token = site.environment.get(KEY), site.environment.get(TOKEN)
     misplaced = [name for name in _WRONG_PLACES if site.environment.get(name)]
     if key:
@@ -189,60 +173,44 @@ async def check_clock(site: Site) -> AsyncIterator[Finding]:
         )
 
 
-def check_models(site: Site, today: Callable[[], date] = date.today) -> Iterator[Finding]:
-    """Finds a model that has retired or will, is not Claude's, is the same as the other; Haiku and
-    Sonnet swapped.
-    """
+def check_models(site: Site) -> Iterator[Finding]:
+    """Finds a model that is not Claude's, is the same as the other; Haiku and Sonnet swapped."""
     models, found = site.settings.models, list[Finding]()
-    for tier, model in (("haiku", models.haiku), ("sonnet", models.sonnet)):
-        found += _of_model(tier, base_id(model), today())
-    if base_id(models.haiku) == base_id(models.sonnet):
+    haiku, sonnet = models.haiku.model, models.sonnet.model
+    for tier, endpoint in (("haiku", models.haiku), ("sonnet", models.sonnet)):
+        if endpoint.provider != "foundry" and not base_id(endpoint.model).startswith("claude-"):
+            found.append(
+                warning(
+                    f"models.{tier} is {endpoint.model!r}, which is not named like a model of "
+                    "Claude.",
+                    why="The API answers 404 to a name that it does not know.",
+                    advice=f"Set models.{tier} to an id such as claude-haiku-5-5.",
+                )
+            )
+    if base_id(haiku) == base_id(sonnet):
         found.append(
             warning(
-                f"models.haiku and models.sonnet are the same, {models.haiku}.",
+                f"models.haiku and models.sonnet are the same, {haiku}.",
                 why="What is escalated is asked of the same model again, and paid twice.",
                 advice="Set models.sonnet to a stronger one.",
             )
         )
-    elif "sonnet" in models.haiku and "haiku" in models.sonnet:
+    elif "sonnet" in haiku and "haiku" in sonnet:
         found.append(
             failed(
-                f"models.haiku is {models.haiku} and models.sonnet is {models.sonnet}: swapped.",
+                f"models.haiku is {haiku} and models.sonnet is {sonnet}: swapped.",
                 why="Every event would be asked of the expensive model, and the hard ones then of "
                 "the weaker.",
                 advice="Swap the two settings.",
             )
         )
-    yield from found or [ok(f"{models.haiku} answers, {models.sonnet} takes what is ambiguous.")]
-
-
-def _of_model(tier: str, model: str, today: date) -> Iterator[Finding]:
-    end = RETIREMENTS.get(model)
-    if not model.startswith("claude-"):
-        yield warning(
-            f"models.{tier} is {model!r}, which is not named like a model of Claude.",
-            why="The API answers 404 to a name that it does not know.",
-            advice=f"Set models.{tier} to an id such as claude-haiku-5-5.",
-        )
-    elif end is not None and end <= today:
-        yield failed(
-            f"{model} has retired on {end}.",
-            why="The API answers 404 to it.",
-            advice=f"Set models.{tier} to a present one, such as claude-{tier}-5-5, and evaluate "
-            "it: `pipeline evaluate`.",
-        )
-    elif end is not None:
-        yield warning(
-            f"{model} retires on {end}, as announced by {AS_OF}.",
-            why="From that day on the API answers 404 to it, and intake stops.",
-            advice=f"Set models.{tier} to another before, and evaluate it: `pipeline evaluate`.",
-        )
+    yield from found or [ok(f"{haiku} answers, {sonnet} takes what is ambiguous.")]
 
 
 def check_prices(site: Site) -> Iterator[Finding]:
     """Finds a model whose price is not known."""
     prices, models = PriceTable(site.settings.claude.prices), site.settings.models
-    for model in dict.fromkeys((models.haiku, models.sonnet)):
+    for model in dict.fromkeys(place.model for _, place in models.places()):
         if prices.price(model) is None:
             yield warning(
                 f"The price of {model} is not known.",
@@ -292,10 +260,14 @@ def check_opinions(site: Site) -> Iterator[Finding]:
 Probers = Callable[[Settings], AbstractAsyncContextManager[Any]]  # of what has `Gateway.probe`
 
 
-async def check_access(site: Site, probers: Probers = Gateway) -> AsyncIterator[Finding]:
+async def check_access(
+    site: Site, probers: Probers = Gateway, today: Callable[[], date] = date.today
+) -> AsyncIterator[Finding]:
     """Finds an API key that is refused, a model that the key may not ask or the API does not know,
-    no way to the API.
+    that has retired or will, or cannot do what is asked of it; no way to the API.
     """
+    tiers = (site.settings.models.haiku, site.settings.models.sonnet)
+    elsewhere = {each.model for each in tiers if each.provider in PARTNERS_OWN_SCHEDULE}
     async with probers(site.settings) as prober:
         probes: Sequence[Probe] = await prober.probe()
     for probe in probes:
@@ -308,3 +280,46 @@ async def check_access(site: Site, probers: Probers = Gateway) -> AsyncIterator[
                 advice="Fix the key, the model's name (models.haiku, models.sonnet), or the way to "
                 "the API (ANTHROPIC_BASE_URL, proxies, certificates).",
             )
+        facts = facts_of(probe.model, probe.described)
+        if facts.lifecycle is None and probe.model in elsewhere:
+            facts = replace(facts, retires=None)
+        for finding in (_of_end(probe.model, facts, today()), _of_lacks(probe.model, facts)):
+            if finding is not None:
+                yield finding
+
+
+_ANOTHER = "Set another in `models`, and evaluate it before: `pipeline evaluate`."
+
+
+def _of_end(model: str, facts: ModelFacts, today: date) -> Finding | None:
+    """When a model ends: by the API or, where it does not say, by the table."""
+    end, source = facts.retires, "as the API says"
+    has_retired = facts.lifecycle == "retired"
+    if facts.lifecycle is None:
+        source = f"by the announcements up to {RETIREMENTS_AS_OF}"
+        has_retired = end is not None and end <= today
+    if has_retired:
+        return failed(
+            f"{model} has retired{f' on {end}' if end else ''}, {source}.",
+            why="The API answers 404 to it.",
+            advice=_ANOTHER,
+        )
+    if end is None and facts.lifecycle != "deprecated":
+        return None
+    return warning(
+        f"{model} retires {f'on {end}' if end else 'on a day that is not set'}, {source}.",
+        why="From that day on the API answers 404 to it, and intake stops.",
+        advice=_ANOTHER,
+    )
+
+
+def _of_lacks(model: str, facts: ModelFacts) -> Finding | None:
+    lacks = ", ".join(sorted(name.replace("_", " ") for name in facts.lacks))
+    if not lacks:
+        return None
+    return warning(
+        f"{model} has no {lacks}, as the API says.",
+        why="Stages ask for answers by a schema, images and invoices bring files, and backfills "
+        "use batches: what is missing is refused with every event.",
+        advice=_ANOTHER,
+    )

@@ -18,7 +18,13 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.cascade.policy import Policy, StagePolicy, policy_of
 from pipeline.cascade.processor import CascadePolicy, ask_tier, unanswered
-from pipeline.cascade.reading import AnyStage, Reading, of_stage, published_result
+from pipeline.cascade.reading import (
+    AnyStage,
+    Reading,
+    of_stage,
+    published_result,
+    stages_by_tier,
+)
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings, StageSettings, StageThresholds
 from pipeline.evaluate.comparison import Scoring, letters
@@ -39,7 +45,7 @@ from pipeline.model.errors import FileUnavailable, InvalidEvent, UsageError
 from pipeline.model.questions import Asker, Query, first_questions
 from pipeline.model.records import Tier
 from pipeline.runtime.database import Database
-from pipeline.stages.api import RawEvent, build_stages, encoder_for, label_of, stage_named
+from pipeline.stages.api import RawEvent, encoder_for, label_of, stage_named
 from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoding import decoders_of_this_process
 
@@ -150,16 +156,16 @@ async def evaluate(
 
     async def run(settings: Settings) -> Evaluation:
         claude, models = settings.claude, settings.models
-        stages = build_stages(settings.stages, encoder_for(settings))
+        stages = stages_by_tier(settings, encoder_for(settings))
         own: StageSettings = settings.stages.by_name().get(wanted.stage, StageSettings())
-        policy = policy_of(settings, stages)
+        policy = policy_of(settings, stages[Tier.HAIKU])
         masked = str(settings.privacy.masking().rules(wanted.stage))
         manners = {
             Tier.HAIKU: Manner(
-                wanted.place, models.haiku, claude.haiku_effort, own.events_per_request, masked
+                wanted.place, models.haiku.name, claude.haiku_effort, own.events_per_request, masked
             ),
             # What Haiku left open is asked of Sonnet by itself.
-            Tier.SONNET: Manner(wanted.place, models.sonnet, claude.sonnet_effort, 1, masked),
+            Tier.SONNET: Manner(wanted.place, models.sonnet.name, claude.sonnet_effort, 1, masked),
         }
         async with AsyncExitStack() as stack:
             stack.enter_context(decoders_of_this_process.limited(settings.files))
@@ -175,7 +181,13 @@ async def evaluate(
             gateway = inner if isinstance(inner, Gateway) else None
             reading = Reading(masking=settings.privacy.masking())
             asking = _Asking(
-                stages[wanted.stage], policy, scoring, recording, gateway, on_answer, reading
+                {tier: each[wanted.stage] for tier, each in stages.items()},
+                policy,
+                scoring,
+                recording,
+                gateway,
+                on_answer,
+                reading,
             )
             cases, dead = await asking.cases(labelled.events)
         policies = {tier: policy[wanted.stage, tier] for tier in Tier}
@@ -240,7 +252,7 @@ async def evaluate(
 class _Asking:
     """Asks both tiers about labelled events; `queries` is what Haiku was asked."""
 
-    stage: AnyStage
+    stages: Mapping[Tier, AnyStage]
     policy: Policy
     scoring: Scoring
     recording: Recording
@@ -272,7 +284,7 @@ class _Asking:
     ) -> dict[str, TierOutcome | DeadLetter]:
         at_once = AT_ONCE
         if self.gateway is not None:
-            at_once = max(AT_ONCE, self.gateway.at_once(self.stage.name, tier))
+            at_once = max(AT_ONCE, self.gateway.at_once(self.stages[tier].name, tier))
         room = asyncio.Semaphore(at_once)
 
         async def one(event: Labelled) -> TierOutcome | DeadLetter:
@@ -286,7 +298,7 @@ class _Asking:
         return {event_id: task.result() for event_id, task in tasks.items()}
 
     async def _ask(self, labelled: Labelled, tier: Tier) -> TierOutcome | DeadLetter:
-        stage = self.stage
+        stage = self.stages[tier]
         headers = {name: value for name, value in labelled.headers if value is not None}
         try:
             event: RawEvent = of_stage(
@@ -370,6 +382,9 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
                 update={"thresholds": table.model_copy(update={"stages": stages})}
             )
             continue
+        if path[0] == "models" and len(path) == 2 and isinstance(value, str):  # noqa: PLR2004
+            # At the provider that is set, with all that belongs to it.
+            path.append("model")
         if path[0] not in _ROOTS:
             path = ["stages", stage, *path]
         changed = _with(changed, path, value, name)

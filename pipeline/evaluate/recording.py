@@ -267,8 +267,8 @@ class Fingerprint:
         }
         common = {*StageSettings.model_fields, "max_event_bytes"}
         return cls(
-            haiku=f"{settings.models.haiku}, effort {settings.claude.haiku_effort}",
-            sonnet=f"{settings.models.sonnet}, effort {settings.claude.sonnet_effort}",
+            haiku=f"{settings.models.haiku.name}, effort {settings.claude.haiku_effort}",
+            sonnet=f"{settings.models.sonnet.name}, effort {settings.claude.sonnet_effort}",
             prompt=digest_of(sorted(prompts))[:_SHOWN],
             labels=digest_of(own.model_dump(mode="json", exclude=common))[:_SHOWN],
             events_per_request=own.events_per_request,

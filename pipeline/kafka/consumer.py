@@ -189,9 +189,6 @@ class KafkaConsumer:
         except OffsetOutOfRangeError as error:
             [(partition, offset)] = error.args[0].items()
             raise PositionLost(TopicPartition(*partition), offset) from error
-        except NoOffsetForPartitionError:
-            # aiokafka looked for a place by itself before the partition was started at its own.
-            return {}
         except TopicAuthorizationFailedError as error:
             # Others may be read, and a person may grant it at any time.
             if self.trouble() is None:
@@ -303,6 +300,9 @@ class KafkaConsumer:
                 *partitions, timeout_ms=_milliseconds(seconds), max_records=records
             )
             has_arrived = True
+        except NoOffsetForPartitionError:
+            # aiokafka looked for a place by itself before the partition was started at its own.
+            fetched = {}
         finally:
             if not has_arrived:
                 # Where a poll fails at one partition, aiokafka has moved on in others whose records

@@ -275,7 +275,11 @@ class _NoidaNode(BrokerNode):
         self._port = port
         # The pause keeps it and its clients from spinning while idle.
         servers = f"127.0.0.1:{port}"
-        self.settings = KafkaSettings(bootstrap_servers=servers, idle_fetch_pause=0.03)
+        # No member expires there, so heartbeats need not come often; one in the middle of a join
+        # has left a member of the group without an assignment.
+        self.settings = KafkaSettings(
+            bootstrap_servers=servers, idle_fetch_pause=0.03, session_timeout=20
+        )
 
     def _command(self) -> Sequence[str]:
         return [

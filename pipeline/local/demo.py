@@ -169,9 +169,10 @@ class _Job:
                         endings.append(ending_of(record, names))
         found = account(published, endings, stage_of.values(), kinds=kinds, escalated=escalated)
         models, prices = self._settings.models, PriceTable(self._settings.claude.prices)
+        haiku, sonnet = models.haiku.model, models.sonnet.model
         return Summary(
             account=found,
-            otherwise=alternatives(found.first, prices, haiku=models.haiku, sonnet=models.sonnet),
+            otherwise=alternatives(found.first, prices, haiku=haiku, sonnet=sonnet),
             delivery=up["delivery"],
             seconds=seconds,
             dashboard=up["dashboard"],

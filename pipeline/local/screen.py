@@ -20,7 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.claude.billing import PRICES_AS_OF
+from pipeline.claude.model_facts import PRICES_AS_OF
 from pipeline.local.accounting import (
     DEAD_LETTER,
     REVIEW,

@@ -12,6 +12,8 @@ CallEnd = Literal[
 OffsetFault = Literal["ledger_moved", "log_shorter", "records_expired"]
 LimitKind = Literal["requests", "input_tokens", "output_tokens"]
 BreakerState = Literal["closed", "open", "half_open"]
+Place = Literal["first", "fallback"]
+"""An endpoint of a tier: where it is asked as a rule, and where else."""
 ReuseKind = Literal["in_flight", "memory", "disk"]
 AuditVerdict = Literal["agreed", "differed", "unsettled", "not_compared"]
 """What the second tier said to an answer of the first that nothing but chance sent on; the last
@@ -73,6 +75,9 @@ class Observer:
     def held(self, stage: str, *, because: str | None) -> None:
         """Records wait for their turn although nothing is wrong, with the reason, or go on."""
 
+    def tenants_waiting(self, stage: str, *, count: int) -> None:
+        """So many tenants of whom events are here may spend nothing more for now."""
+
     def stuck(self, stage: str, *, is_stuck: bool) -> None:
         """The consumer is alive but makes no progress, or does again."""
 
@@ -85,6 +90,15 @@ class Observer:
 
     def maybe_billed(self, stage: str, model: str, *, usd: Decimal | None) -> None:
         """A call ended without an answer and may have been paid all the same: an estimate."""
+
+    def moved(self, stage: str, model: str, *, maybe_billed: int) -> None:
+        """A question left an endpoint for the other one of its tier.
+
+        So many of its calls there ended without an answer and may have been paid all the same.
+        """
+
+    def in_use(self, tier: Tier, model: str, place: Place, *, in_use: bool) -> None:
+        """Whether a tier asks one of its endpoints at present."""
 
     def waited(self, stage: str, model: str, *, seconds: float) -> None:
         """A question waited that long for limits, breaker, budget or a slot before it was sent."""

@@ -50,6 +50,18 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What a model sees of an image: pixels of the long edge, and tokens, one a square of 28."""
+
+    long_edge: int
+    tokens: int
+
+
+HIGH_RESOLUTION = ImageLimits(long_edge=2576, tokens=4784)
+"""Claude 4.7 and later (vision guide, August 2026; of Haiku 5.5 its migration guide, October)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pdf:
     """A PDF file that was checked."""
 
@@ -136,7 +148,8 @@ class Response(Generic[AnswerT]):
     """A usable answer, validated against the question's answer model.
 
     `model` is as the API names it; `seconds` are without the wait for limits; `signals` speak
-    against the answer whatever its content is.
+    against the answer whatever its content is. `prompt` is a digest of all that was sent but the
+    event, `provider` where it was sent to; empty where an asker does not say.
     """
 
     answer: AnswerT
@@ -144,6 +157,8 @@ class Response(Generic[AnswerT]):
     usage: Usage
     seconds: float
     signals: tuple[Signal, ...] = ()
+    prompt: str = ""
+    provider: str = ""
 
 
 class Asker(Protocol):

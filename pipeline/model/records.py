@@ -139,6 +139,11 @@ class Usage(Record):
     reused: Count = Field(
         0, description="Answers taken from an identical question, in flight or recent: not paid."
     )
+    unanswered: Count = Field(
+        0,
+        description="Requests without an answer before the event was asked elsewhere, which may "
+        "have been paid all the same: neither in `calls` nor in the cost.",
+    )
     input_tokens: Count = Field(0, description="Prompt tokens outside the prompt cache.")
     cache_read_tokens: Count = Field(0, description="Prompt tokens read from the prompt cache.")
     cache_write_tokens: Count = Field(0, description="Prompt tokens written to the prompt cache.")
@@ -154,6 +159,7 @@ class Usage(Record):
         return Usage(
             calls=counted(self.calls, other.calls),
             reused=counted(self.reused, other.reused),
+            unanswered=counted(self.unanswered, other.unanswered),
             input_tokens=counted(self.input_tokens, other.input_tokens),
             cache_read_tokens=counted(self.cache_read_tokens, other.cache_read_tokens),
             cache_write_tokens=counted(self.cache_write_tokens, other.cache_write_tokens),
@@ -192,11 +198,32 @@ class Timing(Record):
     model_seconds: Duration = Field(description="Seconds spent in model calls, both tiers.")
 
 
+class Provenance(Record):
+    """What produced an answer: with the same provenance, equal events were asked about equally."""
+
+    provider: str = Field(
+        description="Where the model was asked, e.g. `anthropic` or `bedrock`; empty where no "
+        "usable answer came."
+    )
+    prompt: str = Field(
+        description="Digest of all that was sent but the event: instructions, answer schema, "
+        "model, effort; of several requests, of all their prompts. Empty where no usable answer "
+        "came."
+    )
+    settings: str = Field(
+        description="Digest of what else decides: the stage's settings, thresholds, models, "
+        "masking, the version of the pipeline."
+    )
+
+
 class EscalationSummary(Record, Generic[ResultT]):
     """Why the first answer was not accepted, and what it was."""
 
     doubts: Doubts
     haiku_result: ResultT | None = Field(description="Null where there was no usable answer.")
+    haiku_provenance: Provenance | None = Field(
+        None, description="What produced it; null where that was not recorded yet."
+    )
 
 
 class Enriched(Record, Generic[ResultT]):
@@ -218,6 +245,10 @@ class Enriched(Record, Generic[ResultT]):
     usage: Usage
     source: Source
     timing: Timing
+    provenance: Provenance | None = Field(
+        None,
+        description="What produced the answer of `model`; null where that was not recorded yet.",
+    )
 
 
 class Escalation(Record):
@@ -234,6 +265,9 @@ class Escalation(Record):
     source: Source
     received_at: Timestamp
     model_seconds: Duration
+    provenance: Provenance | None = Field(
+        None, description="What produced Haiku's answer; null where that was not recorded yet."
+    )
 
 
 class Review(Record):
@@ -250,6 +284,13 @@ class Review(Record):
     usage: Usage
     source: Source
     timing: Timing
+    provenance: Provenance | None = Field(
+        None,
+        description="What produced the answer of `model`; null where that was not recorded yet.",
+    )
+    haiku_provenance: Provenance | None = Field(
+        None, description="What produced Haiku's answer; null where that was not recorded yet."
+    )
 
 
 class Handled(Record):
@@ -303,13 +344,19 @@ class Audit(Record):
     )
     did: str = Field(
         description="What was done: `replayed`, `resolved`, `forgotten` (settled without a "
-        "result), `tombstones` (published), `answers` (that were kept on disk, removed)."
+        "result), `tombstones` (published), `answers` (that were kept on disk, removed); `started` "
+        "of a process whose settings are others than at the start before."
     )
     topic: str = Field(description="The topic of the records that it was done to, if to any.")
     count: Count = Field(description="To how many of them.")
     outcome: str = Field(
         description="`done`; `begun` before something that no transaction holds, which a later "
         "record of the run says the outcome of; `failed`."
+    )
+    settings: dict[str, str] | None = Field(
+        None,
+        description="Of a process that started: its settings that are not at their defaults, "
+        "without secrets; `selected` then has what changed.",
     )
 
 

@@ -141,6 +141,10 @@ HELD = Metric(
     "1 while events wait for their turn although nothing is wrong: more than the set share is "
     "escalated; /api/status gives the reason.",
 )  # fmt: skip
+TENANTS_WAITING = Metric(
+    "pipeline_tenants_waiting", "gauge", ("stage",), "tenants",
+    "Tenants of whom events wait in this process's partitions, because their budget is used up.",
+)  # fmt: skip
 STUCK = Metric(
     "pipeline_stuck", "gauge", ("stage",), "0 or 1",
     "1 while the consumer lives but makes no progress.",
@@ -238,6 +242,20 @@ BREAKER = Metric(
 BLOCKED = Metric(
     "pipeline_model_blocked", "gauge", ("model",), "0 or 1",
     "1 while no call can succeed until a person fixes something: key, permission, spend limit.",
+)  # fmt: skip
+IN_USE = Metric(
+    "pipeline_endpoint_in_use", "gauge", ("tier", "model", "place"), "0 or 1",
+    "1 while a tier asks that endpoint: its first, or its fallback.",
+    values={"place": ("first", "fallback")},
+)  # fmt: skip
+MOVED = Metric(
+    "pipeline_questions_moved_total", "counter", ("stage", "model"), "questions",
+    "Questions that left an endpoint, which was out, for the other one of their tier.",
+)  # fmt: skip
+UNANSWERED = Metric(
+    "pipeline_moved_calls_unanswered_total", "counter", ("stage", "model"), "calls",
+    "Calls of these that ended without an answer and may have been paid all the same, so that "
+    "the question is paid twice.",
 )  # fmt: skip
 SPENT = Metric(
     "pipeline_spent_usd", "gauge", ("stage", "window"), "US dollars",

@@ -28,6 +28,10 @@ STEP_SECONDS = 2.0
 _PACE_READINGS = 5
 """Rates are of the last few readings: from one to the next they jump."""
 _HOUR = 3600.0
+_HAPPENS = (catalogue.RECEIVED.name, catalogue.COMPLETED.name, catalogue.CALLS.name)
+"""Without more of these no histogram that is looked at has changed."""
+_KEPT = (*_HAPPENS, catalogue.LAG.name, catalogue.LAG_SECONDS.name, catalogue.COST.name)
+"""What a point of the charts needs, beside histograms."""
 View = dict[str, Any]
 """JSON for the page. Quantiles and rates are of the last minute, other counts since the start."""
 Check = Callable[[], str | None]
@@ -149,8 +153,8 @@ class Status:
 
     def tick(self) -> None:
         """Take a reading; to be called every `STEP_SECONDS`."""
-        reading = self._read()
         last = self._readings[-1]
+        reading = self._read_on(last)
         lag = int(reading.total(catalogue.LAG))
         pace = round(rate(last, reading, catalogue.COMPLETED), 2)
         self._points.append({"at": self.clock(), "lag_events": lag, "completed_per_second": pace})
@@ -169,7 +173,11 @@ class Status:
         """
         older, newer = self._readings[0], self._read()
         report = self.health.ready()
-        models = {*newer.by(catalogue.CALLS, "model"), *newer.by(catalogue.BREAKER, "model")}
+        models = {
+            model
+            for metric in (catalogue.CALLS, catalogue.BREAKER, catalogue.IN_USE)
+            for model in newer.by(metric, "model")
+        }
         cost = newer.total(catalogue.COST)
         decided_first = newer.total(catalogue.DECISIONS, tier=Tier.HAIKU)
         return {
@@ -207,6 +215,16 @@ class Status:
 
     def _read(self) -> Reading:
         return Reading.of(self.monotonic(), self.registry.collect())
+
+    def _read_on(self, last: Reading) -> Reading:
+        """The same; where nothing happened since the last one, histograms are not read again."""
+        if not isinstance(self.registry, CollectorRegistry):
+            return self._read()
+        families = self.registry.restricted_registry(_KEPT).collect()
+        reading = Reading.of(self.monotonic(), families)
+        if any(reading.series.get(name) != last.series.get(name) for name in _HAPPENS):
+            return self._read()
+        return Reading(reading.at, {**last.series, **reading.series})
 
     def _stage(self, name: str, older: Reading, newer: Reading) -> View:
         """One consumer; `decided` are events of this kind by tier and end, whoever consumed them.
@@ -249,7 +267,11 @@ class Status:
         }
 
     def _model(self, name: str, older: Reading, newer: Reading) -> View:
-        """One model; `limits` are per minute and by kind, empty until a response states them."""
+        """One model; `limits` are per minute and by kind, empty until a response states them.
+
+        `places` say by tier whether it is asked here, where this is its `first` endpoint or its
+        `fallback`.
+        """
         calls = newer.by(catalogue.CALLS, "end", model=name)
         before = older.by(catalogue.CALLS, "end", model=name)
         waits = catalogue.WAIT_SECONDS
@@ -270,6 +292,15 @@ class Status:
             "reused": int(newer.total(catalogue.REUSED, model=name)),
             "breaker": self.conditions.breakers.get(name),
             "blocked_because": self.conditions.blocked.get(name),
+            "places": {
+                place: {
+                    tier: bool(any_of_them)
+                    for tier, any_of_them in newer.largest_by(
+                        catalogue.IN_USE, "tier", model=name, place=place
+                    ).items()
+                }
+                for place in catalogue.IN_USE.values["place"]
+            },
             # One organisation's limit, as the responses to each worker stated it last.
             "limits": newer.largest_by(catalogue.RATE_LIMIT, "kind", model=name),
             "remaining": newer.smallest_by(catalogue.RATE_LIMIT_REMAINING, "kind", model=name),

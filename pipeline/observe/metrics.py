@@ -33,7 +33,8 @@ class Conditions:
     """The present state of the process, as the rooms reported it last: reasons by stage or model.
 
     `held` is why events wait for their turn although nothing is wrong; a stage is in `assigned`
-    from its first assignment on, be it an empty one.
+    from its first assignment on, be it an empty one. `in_use` is which tiers ask a model, of those
+    that could.
     """
 
     intake_closed: dict[str, str] = field(default_factory=dict)
@@ -42,13 +43,18 @@ class Conditions:
     blocked: dict[str, str] = field(default_factory=dict)
     breakers: dict[str, str] = field(default_factory=dict)
     assigned: dict[str, int] = field(default_factory=dict)
+    in_use: dict[str, dict[Tier, bool]] = field(default_factory=dict)
     simulated: bool = False
 
     def not_answering(self) -> str | None:
-        """Why the models cannot be asked, or None."""
+        """Why the models cannot be asked, or None; one that no tier asks does not matter."""
+        idle = {model for model, tiers in self.in_use.items() if not any(tiers.values())}
         for model, reason in self.blocked.items():
-            return f"{model}: {reason}"
-        open_breakers = sorted(model for model, state in self.breakers.items() if state == "open")
+            if model not in idle:
+                return f"{model}: {reason}"
+        open_breakers = sorted(
+            model for model, state in self.breakers.items() if state == "open" and model not in idle
+        )
         if open_breakers:
             return f"No answer from {', '.join(open_breakers)}: asking again now and then."
         return None
@@ -232,6 +238,7 @@ class Metrics(Observer):
             self.intake(stage, paused_reason=None)
             self.held(stage, because=None)
             self.stuck(stage, is_stuck=False)
+            self.tenants_waiting(stage, count=0)
             self.failing(stage, partitions=0)
         for model in models:
             self.blocked(model, because=None)
@@ -300,6 +307,9 @@ class Metrics(Observer):
     def held(self, stage: str, *, because: str | None) -> None:
         self._gauges[catalogue.HELD][stage].set(because is not None)
         _note(self._conditions.held, stage, because)
+
+    def tenants_waiting(self, stage: str, *, count: int) -> None:
+        self._gauges[catalogue.TENANTS_WAITING][stage].set(count)
 
     def stuck(self, stage: str, *, is_stuck: bool) -> None:
         self._gauges[catalogue.STUCK][stage].set(is_stuck)
@@ -382,6 +392,18 @@ class Metrics(Observer):
     def blocked(self, model: str, *, because: str | None) -> None:
         self._gauges[catalogue.BLOCKED][model].set(because is not None)
         _note(self._conditions.blocked, model, because)
+
+    def in_use(self, tier: Tier, model: str, place: str, *, in_use: bool) -> None:
+        if model not in self._conditions.in_use:
+            # `begin_well` does not know of fallbacks.
+            self.blocked(model, because=None)
+            self.breaker(model, "closed")
+        self._gauges[catalogue.IN_USE][tier, model, place].set(in_use)
+        self._conditions.in_use.setdefault(model, {})[tier] = in_use
+
+    def moved(self, stage: str, model: str, *, maybe_billed: int) -> None:
+        self._counters[catalogue.MOVED][stage, model].inc()
+        self._counters[catalogue.UNANSWERED][stage, model].inc(maybe_billed)
 
     def spent(self, stage: str, *, window: str, usd: Decimal) -> None:
         self._gauges[catalogue.SPENT][stage, window].set(float(usd))

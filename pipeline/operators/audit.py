@@ -88,6 +88,7 @@ class AuditedCommand:
         about: str,
         did: str | None = None,
         outcome: AuditOutcome = AuditOutcome.DONE,
+        settings: Mapping[str, str] | None = None,
     ) -> Outgoing:
         """The record of what was done to `count` records of the topic `about`."""
         record = Audit(
@@ -100,6 +101,7 @@ class AuditedCommand:
             topic=about,
             count=count,
             outcome=outcome,
+            settings=None if settings is None else dict(settings),
         )
         value = record.model_dump_json(by_alias=True).encode()
         # Under one key, all records of a run are in one partition, in order.

@@ -36,7 +36,6 @@ from pipeline.operators.handled import (
 )
 from pipeline.operators.listing import COLUMN, Listing, handled_cell
 from pipeline.operators.selection import Place, Span, batched, place_of, record_at
-from pipeline.stages.api import build_stages
 from pipeline.stages.files.media import sniff
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Headers, Outgoing, Received
@@ -471,7 +470,7 @@ async def _replayable(
     # Only to what the pipeline reads: the topic is in a header, which every writer to
     # `dead-letters` can set.
     names = TopicNames(settings.topics)
-    allowed = {names.escalations, *map(names.raw, build_stages(settings.stages))}
+    allowed = {names.escalations, *map(names.raw, settings.stages.by_name())}
     chosen = 0
     async for dead_letter in found:
         entry = entry_of(dead_letter.record)

@@ -18,7 +18,6 @@ from pipeline.kafka.reader import Start, read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames, TopicReport, Topics, TopicState
 from pipeline.model.errors import UsageError
 from pipeline.model.printable import printable
-from pipeline.stages.api import build_stages
 from pipeline.stream.records import Received
 
 LAG_HEADINGS = (
@@ -30,7 +29,7 @@ _INDENTED = 1 << 20  # bytes of a value up to which it is indented, which makes 
 
 def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:
     """These stages, the enabled ones if none is named; `UsageError` if there is no such stage."""
-    known = [*build_stages(settings.stages), ESCALATIONS]
+    known = [*settings.stages.by_name(), ESCALATIONS]
     wanted = stages or settings.enabled
     if unknown := [name for name in wanted if name not in known]:
         raise UsageError(f"There is no stage {', '.join(unknown)}; there are {', '.join(known)}.")
@@ -43,7 +42,7 @@ def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, 
 
 def every_topic(settings: Settings) -> tuple[str, ...]:
     """Those of all stages that there are, enabled or not."""
-    return topic_names(settings, [*build_stages(settings.stages), ESCALATIONS])
+    return topic_names(settings, [*settings.stages.by_name(), ESCALATIONS])
 
 
 async def create(settings: Settings, stages: Sequence[str] | None) -> list[TopicReport]:
@@ -169,7 +168,7 @@ def topic_of(settings: Settings, name: str) -> str:
         "review": names.review,
         "dead-letters": names.dead_letters,
     }
-    if name in build_stages(settings.stages):
+    if name in settings.stages.by_name():
         return names.enriched(name)
     return shared.get(name, name)
 

@@ -284,6 +284,12 @@ def moved(seen: Seen, target: int, *, keep_done: bool) -> CommitPoint:
     """
     start, bounds = seen.point, seen.bounds
     target = min(max(target, bounds.begin), bounds.end)
+    if keep_done and start.parked and target < start.high:
+        raise PipelineError(
+            f"{seen.partition}: events of {len(start.parked)} tenants are left for later below "
+            f"{start.high}, and cannot be told from those that are done. Move it without "
+            "--keep-done."
+        )
     if not keep_done or target >= start.high or not start.unfinished:
         return CommitPoint(target, target)
     unfinished = tuple(range(target, start.base)) if target < start.base else ()
@@ -312,7 +318,19 @@ def opened(new: CommitPoint, old: CommitPoint, bounds: LogBounds) -> int:
     )
     tail = max(begin, new.high)
     last = min(end, old.high)
-    return held_back + max(0, last - tail) - sum(tail <= each < last for each in open_before)
+    held_back += _parked(new, begin, last, but=old)
+    done = max(0, last - tail) - sum(tail <= each < last for each in open_before)
+    return held_back + max(0, done - _parked(old, tail, last))
+
+
+def _parked(point: CommitPoint, begin: int, end: int, but: CommitPoint | None = None) -> int:
+    """How many records of tenants are left for later there, at most, that `but` does not leave."""
+    known = {each.who for each in but.parked} if but is not None else set()
+    return sum(
+        min(each.count, max(0, min(end, point.high) - max(begin, each.offset)))
+        for each in point.parked
+        if each.who not in known
+    )
 
 
 def price(settings: Settings, stage: str, events: int) -> Decimal | None:
@@ -320,7 +338,7 @@ def price(settings: Settings, stage: str, events: int) -> Decimal | None:
     sections = settings.stages.by_name()
     shared = sections[stage].events_per_request if stage in sections else 1
     workload = replace(USUAL, events=events, events_per_request=shared)
-    models = Models(settings.models.haiku, settings.models.sonnet)
+    models = Models.of(settings.models)
     rows = cost_table(workload, PriceTable(settings.claude.prices), models)
     way = "sonnet" if stage == ESCALATIONS else "cascade"
     return next(row.usd_per_month for row in rows if row.way == way)

@@ -345,7 +345,7 @@ def enriched(
         event_id=review.event_id,
         decided_by="human",
         confidence=None,
-        escalated=(review.doubts, haiku_result),
+        escalated=(review.doubts, haiku_result, review.haiku_provenance),
         model=review.model,
         usage=review.usage,
         source=review.source,
@@ -354,6 +354,7 @@ def enriched(
             enriched_at=now,
             model_seconds=review.timing.model_seconds,
         ),
+        provenance=review.provenance,
     )
     return publication(item.record, record, topics).records[0]
 

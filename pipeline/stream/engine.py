@@ -20,6 +20,7 @@ from pipeline.stream.partition_worker import (
 )
 from pipeline.stream.protocols import Brokers
 from pipeline.stream.records import Handler, Rescue
+from pipeline.stream.tenants import Tenants
 
 _log = logging.getLogger(__name__)
 _CLOSE_LIMIT = 15.0
@@ -34,7 +35,8 @@ class Engine:
     `throttle` holds it although nothing is wrong. `rescue` is what to publish instead of an outcome
     that the brokers will never take, and for a record that could not be read; without it the former
     stops its partition, and the latter is handled as it is. `asks` is a digest of what the handler
-    asks the models: members of the group should have the same.
+    asks the models: members of the group should have the same. `tenants` tells apart whose records
+    are; by default those of the settings.
     """
 
     stage: str
@@ -51,6 +53,7 @@ class Engine:
     rescue: Rescue | None = None
     commit_count: int = COMMIT_COUNT
     asks: str = ""
+    tenants: Tenants | None = None
     _monitor: Monitor | None = field(default=None, init=False)
 
     def status(self) -> StreamStatus:
@@ -94,6 +97,8 @@ class Engine:
         breaker = DeadLetterBreaker(WINDOW_KEYS, settings.dead_letter_ratio, clock=clock)
         intake = Intake(self.stage, self.gate, breaker, self.observer, self.throttle)
 
+        tenants = self.tenants or Tenants.by(settings.tenant_from)
+
         def fail(error: BaseException) -> None:
             if not failure.done():
                 failure.set_exception(error)
@@ -112,14 +117,13 @@ class Engine:
                 settings.max_in_flight, None if self.gate is None else self.gate.at_once
             ),
             # With tenants not all that is done has waited: some overtake a crowd.
-            pacer=CommitPacer()
-            if settings.tenant_from is None
-            else CommitPacer(in_backlog=0.0),
+            pacer=CommitPacer() if tenants is None else CommitPacer(in_backlog=0.0),
             observer=self.observer,
             rescue=self.rescue,
             completed=intake.completed,
             fail=fail,
             opened=asyncio.Event(),
+            tenants=tenants,
         )
         assignment = Assignment(context, tasks)
         poller = Poller(context, assignment, intake)

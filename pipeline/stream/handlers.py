@@ -1,42 +1,51 @@
 """The handler calls of a partition, and the slots that all partitions share."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 
 from pipeline.stream.records import Handler, Outcome, Received, Rescue
 
+Turn = Callable[[], float]
+"""The lowest goes first."""
+
 
 @dataclass(eq=False)
 class ConcurrencyLimiter:
     """How many handler calls may run at once, shared fairly among the partitions.
 
-    Of the partitions that wait for a slot, in turn, each has a function in `waiting` that starts
-    one of its records and returns whether it had one. `useful` says how many calls at once are of
-    use at present; None for any number.
+    Of the partitions that wait for a slot, each has a function in `waiting` that starts one of its
+    records and returns whether it had one, and one that says when it would be its turn: they go in
+    that order, and those of the same turn one after the other. `useful` says how many calls at once
+    are of use at present; None for any number.
     """
 
     limit: int
     useful: Callable[[], int | None] | None = None
     busy: int = field(default=0, init=False)
-    waiting: deque[Callable[[], bool]] = field(default_factory=deque, init=False)
+    waiting: dict[Callable[[], bool], Turn | None] = field(default_factory=dict, init=False)
 
-    def fill(self, more: Callable[[], bool] | None = None) -> None:
+    def fill(self, more: Callable[[], bool] | None = None, turn: Turn | None = None) -> None:
         """Start what there are slots for, one partition after the other.
 
-        `more` is a partition that has something to start, now or when a slot is free.
+        `more` is a partition that has something to start, now or when a slot is free; where one has
+        no `turn` none has.
         """
-        if more is not None and more not in self.waiting:
-            self.waiting.append(more)
+        if more is not None:
+            self.waiting.setdefault(more, turn)
         while self.waiting:
             useful = None if self.useful is None else self.useful()
             if self.busy >= (self.limit if useful is None else min(self.limit, useful)):
                 return
-            start_next = self.waiting.popleft()
+            start_next = self._next()
+            turn = self.waiting.pop(start_next)
             if start_next():
-                self.waiting.append(start_next)
+                self.waiting[start_next] = turn
+
+    def _next(self) -> Callable[[], bool]:
+        turns = {each: turn() for each, turn in self.waiting.items() if turn is not None}
+        return min(turns, key=turns.__getitem__) if turns else next(iter(self.waiting))
 
 
 @dataclass(eq=False)

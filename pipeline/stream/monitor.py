@@ -150,7 +150,7 @@ class Backlog:
             BrokerError: The brokers do not answer, or refuse.
         """
         self.ends = dict(await self.reader.ends([worker.partition for worker in workers]))
-        idle = {worker.partition: worker for worker in workers if not worker.workload.held}
+        idle = {each.partition: each for each in workers if each.workload.oldest is None}
         self._committed = {p: point for p, point in self._committed.items() if p in idle}
         self._first = {p: first for p, first in self._first.items() if p in idle}
         for partition, worker in idle.items():
@@ -171,7 +171,7 @@ class Backlog:
         Either is None while that is not known.
         """
         records = self._records(worker)
-        for held in worker.workload.held.values():
+        if (held := worker.workload.oldest) is not None:
             return records, self._age(held.record.timestamp)
         base, first = self._first.get(worker.partition, (None, None))
         if first is not None and base == self._base(worker):
@@ -246,6 +246,9 @@ class Monitor:
         while True:
             await asyncio.sleep(_INTERVAL)
             for worker in self._workers():
+                workload, end = worker.workload, self._backlog.ends.get(worker.partition)
+                if workload.position == end and not workload.has_news:
+                    continue
                 position = await self.context.consumer.position(worker.partition)
                 if position is not None:
                     worker.advance(position)
@@ -270,6 +273,9 @@ class Monitor:
             failing = sum(worker.problem is not None for worker in self._workers())
             self.context.observer.failing(self.context.stage, partitions=failing)
             self._look_at_members()
+            if self.context.tenants is not None:
+                used_up = set[str]().union(*(each.workload.used_up for each in self._workers()))
+                self.context.observer.tenants_waiting(self.context.stage, count=len(used_up))
             await self._check_progress()
 
     def status(self) -> StreamStatus:

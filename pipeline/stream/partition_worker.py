@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from functools import partial
+from math import inf
 
 from pipeline.config import Ordering, StreamSettings
 from pipeline.model.errors import PipelineError
@@ -34,7 +35,8 @@ from pipeline.stream.protocols import (
     Unpublishable,
 )
 from pipeline.stream.records import Handler, Outcome, Received, Rescue
-from pipeline.stream.workload import Held, Result, Workload, tenant_reader
+from pipeline.stream.tenants import Tenants
+from pipeline.stream.workload import Held, Left, Result, Workload
 
 _log = logging.getLogger(__name__)
 COMMIT_COUNT = 500
@@ -76,8 +78,8 @@ class CommitPacer:
     in_backlog: float = BACKLOG_SECONDS
     burst: float = BURST
     partitions: int = field(default=1, init=False)
-    _next: float = field(default=float("-inf"), init=False)
-    _next_in_backlog: float = field(default=float("-inf"), init=False)
+    _next: float = field(default=-inf, init=False)
+    _next_in_backlog: float = field(default=-inf, init=False)
 
     def reserve(self, now: float, *, is_backlog: bool = False) -> float:
         """Take the next turn; returns when it is, in seconds of the event loop's clock."""
@@ -113,6 +115,7 @@ class WorkerContext:
     completed: Callable[[Outcome, float], None]
     fail: Callable[[BaseException], None]
     opened: asyncio.Event
+    tenants: Tenants | None = None
 
 
 class CannotPublish(BrokerError):
@@ -157,7 +160,7 @@ class PartitionWorker:
         self._next_commit = 0.0
         self._wake = asyncio.Event()
         self._leaving = asyncio.Event()
-        self._deadline = float("inf")
+        self._deadline = inf
         self._limit: asyncio.Timeout | None = None
         self._awaited = 0
         self._lost_because: str | None = None
@@ -165,6 +168,7 @@ class PartitionWorker:
         self._reported: tuple[OffsetFault, Committed | None] | None = None
         self.workload = self._new_workload(CommitPoint(0, 0), is_new=False)
         self.last_progress = self.last_asked = self._now()
+        self._read_again_since = self._read_again_from = -inf
 
     @property
     def is_leaving(self) -> bool:
@@ -189,8 +193,9 @@ class PartitionWorker:
             return None
         return self.workload.lag(max(ends))
 
-    def accept(self, records: Sequence[Received]) -> None:
-        context = self._context
+    def accept(self, records: Sequence[Received]) -> bool:
+        """Take what was polled; returns whether any of it did not only stay in Kafka."""
+        context, were_taken = self._context, False
         observer, now = context.observer, self._now()
         self.last_progress = now
         for record in records:
@@ -203,15 +208,36 @@ class PartitionWorker:
                 break
             except OffsetRegression as error:
                 self.lose_position(str(error))
-                return
+                return True
+            were_taken |= not isinstance(held, Left)
             if held is None:
                 self._answers.forget(record.offset)
             if held is None and record.is_tombstone:
                 observer.tombstone(context.stage)
-            else:
+            elif not isinstance(held, Left):
                 size = record.size if held is None else held.size
                 observer.received(context.stage, record.topic, record.partition, size=size)
-        context.slots.fill(self.start_next)
+            if self.workload.ends_catching_up():
+                self._read_again_from = now + (now - self._read_again_since)
+                if self.workload.position != record.offset + 1:
+                    context.consumer.start_at(self.partition, self.workload.position)
+                    break
+        self.start()
+        return were_taken
+
+    def catch_up(self) -> None:
+        """Read again what was left in Kafka, if there is room for it, as long as what is new."""
+        if (now := self._now()) < self._read_again_from:
+            return
+        position = self.workload.catch_up()
+        if position is not None:
+            self._read_again_since, self.is_full = now, False
+            self._context.consumer.start_at(self.partition, position)
+
+    def start(self) -> None:
+        """Start what there are slots for, when it is its turn."""
+        has_tenants = self._context.tenants is not None
+        self._context.slots.fill(self.start_next, self._turn if has_tenants else None)
 
     def lose_position(self, why: str) -> None:
         """The log is not what it was: look again at its ends and at what is committed."""
@@ -224,7 +250,7 @@ class PartitionWorker:
     def advance(self, position: int) -> None:
         """Nothing will come in any more below `position`: the log holds no records there."""
         if self.state is State.RUNNING:
-            self.workload.ledger.advance(position)
+            self.workload.advance(position)
             if self.workload.has_news:
                 self._wake.set()
 
@@ -235,7 +261,8 @@ class PartitionWorker:
         every answer that could not be committed.
         """
         workload = self.workload
-        if self.state is not State.RUNNING or self._is_failing or not workload.ready:
+        is_failing = self.state is not State.RUNNING or self._is_failing
+        if is_failing or not workload.ready or workload.ready.turn == inf:
             return False
         lane, held = workload.start()
         self._awaited += 1
@@ -246,7 +273,7 @@ class PartitionWorker:
     def resume(self) -> None:
         """The consumer has forgotten where it was: go on where reading stopped."""
         if self.state is State.RUNNING:
-            self._context.consumer.start_at(self.partition, self.workload.ledger.position)
+            self._context.consumer.start_at(self.partition, self.workload.position)
 
     def drain(self, deadline: float) -> None:
         """Start nothing more; commit what is done by the deadline (loop time), then end."""
@@ -309,7 +336,7 @@ class PartitionWorker:
                 elif is_drained:
                     return
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(None if until == float("inf") else until - now):
+                    async with asyncio.timeout(None if until == inf else until - now):
                         await self._wake.wait()
                 self._wake.clear()
             raise Broken(f"The place in the log was lost: {self._lost_because}.")
@@ -357,12 +384,13 @@ class PartitionWorker:
         # Nothing is awaited from here to the first poll.
         workload = self._new_workload(start, is_new=committed is None)
         workload.ledger.advance(bounds.begin)
+        workload.ledger.expired(bounds.begin)
         self._answers.retain(lambda offset: not workload.ledger.is_done(offset))
         self.workload = workload
         self._awaited = 0
         self._lost_because = self.problem = None
         self._is_failing = self.is_full = False
-        context.consumer.start_at(self.partition, workload.ledger.position)
+        context.consumer.start_at(self.partition, workload.position)
         self.state = State.DRAINING if self.is_leaving else State.RUNNING
         self.last_progress = self._now()
         self._wake.set()
@@ -370,7 +398,7 @@ class PartitionWorker:
 
     def _point_of(self, committed: Committed) -> CommitPoint:
         try:
-            return decode(committed.offset, committed.metadata, self._context.reader.cluster)
+            point = decode(committed.offset, committed.metadata, self._context.reader.cluster)
         except LedgerMoved as error:
             self._report_fault(
                 "ledger_moved",
@@ -379,6 +407,17 @@ class PartitionWorker:
                 "offset is done, paid and published again",
             )
             return CommitPoint(committed.offset, committed.offset)
+        tenants = self._context.tenants
+        is_known = tenants is not None and tenants.rule == point.rule
+        if point.parked and not (is_known and self._context.ordering != "partition"):
+            raise LedgerUnreadable(
+                f"The offset committed at {point.base} leaves events of {len(point.parked)} tenants"
+                " for later, and stream.tenant_from or the ordering of the stage has changed since:"
+                " set it as it was until they are done; or stop the stage and set the ledger"
+                " aside, which repeats what it says is done (`pipeline offsets reset STAGE --to"
+                " current`)."
+            )
+        return point
 
     def _report_fault(self, fault: OffsetFault, committed: Committed | None, sentence: str) -> None:
         """Once for what is committed, however often the partition has to start with it."""
@@ -431,7 +470,7 @@ class PartitionWorker:
             self._answers.forget(result.record.offset)
         if self._is_failing:
             self._is_failing = False
-            context.slots.fill(self.start_next)
+            self.start()
         context.observer.committed(
             context.stage, records=len(batch.results), seconds=self.last_progress - started
         )
@@ -454,7 +493,7 @@ class PartitionWorker:
         if self.is_leaving or len(workload.results) in {1, context.commit_count}:
             self._wake.set()
         if workload.ready:
-            context.slots.fill(self.start_next)
+            self.start()
 
     def _substitute(self, error: Unpublishable, result: Result) -> Outcome:
         """What the brokers will take instead of what they will not."""
@@ -480,8 +519,11 @@ class PartitionWorker:
             ordering=context.ordering,
             limit=context.settings.max_unfinished,
             cluster=context.reader.cluster,
-            tenant_of=tenant_reader(context.settings.tenant_from),
+            tenants=context.tenants,
         )
+
+    def _turn(self) -> float:
+        return self.workload.ready.turn
 
     def _note_problem(self, error: PipelineError) -> None:
         sentence = f"{self.partition}: {error}"

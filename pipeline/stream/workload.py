@@ -1,13 +1,22 @@
 """One partition between its committed offset and its next commit: order, results, load. Pure."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 from pipeline.config import Ordering
-from pipeline.stream.ledger import CommitPoint, OffsetLedger, encode
+from pipeline.stream.ledger import (
+    LIMIT_WITH_PARKED,
+    MOST_PARKED,
+    CommitPoint,
+    OffsetLedger,
+    OffsetRegression,
+    encode,
+)
 from pipeline.stream.protocols import Committed
 from pipeline.stream.records import Outcome, Outgoing, Received
+from pipeline.stream.tenants import Ready, Tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +28,7 @@ class Held:
     """When it was taken, in seconds of some clock."""
     size: int
     """Bytes that it takes in memory."""
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,76 +65,27 @@ class Load:
     held_bytes: int = 0
 
 
-CROWD = 16
-"""Records of one tenant in a partition that count as active while they wait: with more than these
-it holds up only itself, and what comes behind them is let in all the same."""
-_TENANTS_KEPT = 1000
-TenantOf = Callable[[Received], str]
+class Left(Enum):
+    """What is not to be worked on now, whatever it is."""
+
+    LEFT = "left"
+    """It stays in Kafka, or was taken before."""
 
 
-def tenant_reader(source: str | None) -> TenantOf | None:
-    """Whose a record is, by the setting `stream.tenant_from`; empty where it does not say."""
-    if source is None:
-        return None
-    kind, _, name = source.partition(":")
-
-    def by_header(record: Received) -> str:
-        values = (value for key, value in record.headers if key == name)
-        return (next(values, None) or b"").decode(errors="replace")
-
-    def by_key(record: Received) -> str:
-        before, found, _ = (record.key or b"").decode(errors="replace").partition(name)
-        return before if found else ""
-
-    return by_header if kind == "header" else by_key
+_SLICE = 2_000
+"""Records that are read again in one go, before what is new gets its turn."""
+_TENANT_BYTES = 4 << 20
+"""Of one tenant's records in a partition that wait: above it the rest is left in Kafka."""
 
 
-class Ready:
-    """What may run next: the tenants take turns, and of each the oldest goes first.
+@dataclass(slots=True)
+class _CatchingUp:
+    """Records are read again up to `until`; the `over` take none back any more."""
 
-    Start-time fair queueing, each record counting as much: the time of a tenant moves on with each
-    of its records, and the one furthest behind goes next. Without tenants it is one queue.
-    """
-
-    def __init__(self, tenant_of: TenantOf | None = None) -> None:
-        self._tenant_of = tenant_of
-        self._queues: dict[str, deque[tuple[bytes | None, Held]]] = {}
-        self._times: dict[str, int] = {}
-        self._now = 0
-        self._size = 0
-        self.crowded = 0
-        """How many are beyond the first `CROWD` of their tenant."""
-
-    def __len__(self) -> int:
-        return self._size
-
-    def append(self, lane: bytes | None, held: Held) -> None:
-        tenant = "" if self._tenant_of is None else self._tenant_of(held.record)
-        queue = self._queues.get(tenant)
-        if queue is None:
-            queue = self._queues[tenant] = deque()
-            # One that was idle starts at the present.
-            self._times[tenant] = max(self._times.get(tenant, 0), self._now)
-        queue.append((lane, held))
-        self._size += 1
-        self.crowded += self._tenant_of is not None and len(queue) > CROWD
-
-    def popleft(self) -> tuple[bytes | None, Held]:
-        """Take what is next; `IndexError` where there is nothing."""
-        if not self._queues:
-            raise IndexError("nothing is ready")
-        tenant = min(self._queues, key=self._times.__getitem__)
-        queue = self._queues[tenant]
-        self._now = self._times[tenant]
-        self._times[tenant] += 1
-        self._size -= 1
-        self.crowded -= self._tenant_of is not None and len(queue) > CROWD
-        first = queue.popleft()
-        if not queue:
-            del self._queues[tenant]
-            if len(self._times) > _TENANTS_KEPT:
-                self._times = {each: self._times[each] for each in self._queues}
-        return first
+    position: int
+    until: int
+    over: set[bytes]
+    records: int = 0
 
 
 class Workload:
@@ -133,6 +94,11 @@ class Workload:
     A lane is a queue of records that run one after the other. With the ordering `key` each key
     has a lane, and records without a key have none in common, as in Kafka itself; with
     `partition` all share one; with `none` each record is alone.
+
+    A tenant of which enough wait here, or that may spend nothing more, is *parked*: the rest of its
+    records stays in Kafka, so that they take no place of those that come behind them. Once fewer
+    wait they are read again, from the first that was left. The order within a key stays, as long as
+    all its records are of one tenant. With the ordering `partition` none is parked.
 
     Attributes:
         held: Records that are taken and not committed, by offset, the oldest first.
@@ -149,11 +115,16 @@ class Workload:
         ordering: Ordering,
         limit: int,
         cluster: str = "",
-        tenant_of: TenantOf | None = None,
+        tenants: Tenants | None = None,
     ) -> None:
+        self._tenants = tenants
+        self._parks = tenants is not None and ordering != "partition"
+        if tenants is not None:
+            start, limit = replace(start, rule=tenants.rule), min(limit, LIMIT_WITH_PARKED)
+        self._room = max(1, 3 * limit // 4)
         self.ledger = OffsetLedger(start, limit=limit)
         self.held: dict[int, Held] = {}
-        self.ready = Ready(tenant_of)
+        self.ready = Ready(None if tenants is None else tenants.turns)
         self.running = 0
         self.results: list[Result] = []
         self.committed_base = None if is_new else start.base
@@ -162,15 +133,42 @@ class Workload:
         # A lane is here while one of its records is ready or running; the queue holds the rest.
         self._lanes: dict[bytes, deque[Held]] = {}
         self._held_bytes = 0
+        self._waiting: Counter[str] = Counter()
+        self._waiting_bytes: Counter[str] = Counter()
+        self._names: dict[bytes, str] = {}
+        self._catching_up: _CatchingUp | None = None
 
     @property
     def load(self) -> Load:
         return Load(
             held=len(self.held),
             unfinished=self.ledger.taken,
-            active=len(self.ready) - self.ready.crowded + self.running,
+            active=self.ready.active + self.running,
             held_bytes=self._held_bytes,
         )
+
+    @property
+    def position(self) -> int:
+        """The offset that is to be read next."""
+        return self.ledger.position if self._catching_up is None else self._catching_up.position
+
+    @property
+    def oldest(self) -> Held | None:
+        """Of what is not committed; None where nothing is held, or what stays in Kafka is older."""
+        if self._tenants is None:
+            return next(iter(self.held.values()), None)
+        first = min(self.held, default=None)
+        if first is None or any(each.offset < first for each in self.ledger.parked.values()):
+            return None
+        return self.held[first]
+
+    @property
+    def used_up(self) -> set[str]:
+        """The tenants of whom something is here, or is left in Kafka, that may spend no more."""
+        if self._tenants is None:
+            return set()
+        is_used_up = self._tenants.turns.waiting.is_used_up
+        return set(filter(is_used_up, {*self._waiting, *self._names.values()}))
 
     @property
     def has_news(self) -> bool:
@@ -182,20 +180,123 @@ class Workload:
         known = max(end, self.ledger.position)
         return self.ledger.commit_point().lag(known) + len(self.results)
 
-    def take(self, record: Received, now: float) -> Held | None:
-        """Let a record in; None where it need not be worked on. A tombstone need not.
+    def take(self, record: Received, now: float) -> Held | Left | None:
+        """Let a record in; None where it is done with, as a tombstone is.
 
         Raises:
             LedgerFull: Not before others are done.
             OffsetRegression: A later one came in before.
         """
+        if self._catching_up is not None:
+            if record.offset < self._catching_up.until:
+                return self._take_back(record, now, self._catching_up)
+            self._caught_up(self._catching_up, record.offset)
+        tenant = "" if self._tenants is None else self._tenants.of(record)
+        if self._parks and self._is_to_be_left(tenant, record.offset):
+            self._names[who := Tenants.who(tenant)] = tenant
+            self.ledger.pass_over(who, record.offset)
+            return Left.LEFT
         if not self.ledger.take(record.offset):
             return None
+        return self._hold(record, tenant, now)
+
+    def advance(self, position: int) -> None:
+        """Nothing will come in any more below `position`, of what is being read."""
+        if self._catching_up is not None:
+            if position < self._catching_up.until:
+                return
+            self._caught_up(self._catching_up, position)
+        self.ledger.advance(position)
+
+    def catch_up(self) -> int | None:
+        """Begin to read again what was left in Kafka, if there is room: from which offset."""
+        ledger = self.ledger
+        if not ledger.parked or self._catching_up is not None or ledger.is_behind:
+            return None
+        over = {who for who in ledger.parked if not self._has_room(who)}
+        begin = min(
+            (each.offset for who, each in ledger.parked.items() if who not in over), default=None
+        )
+        if begin is None:
+            return None
+        self._catching_up = _CatchingUp(begin, ledger.position, over)
+        return begin
+
+    def ends_catching_up(self) -> bool:
+        """Whether enough was read again; then what is new comes next."""
+        catching_up = self._catching_up
+        if catching_up is None:
+            return False
+        is_more = catching_up.position < catching_up.until and catching_up.records < _SLICE
+        if is_more and self.ledger.parked.keys() - catching_up.over:
+            return False
+        self._caught_up(catching_up, catching_up.position)
+        return True
+
+    def _take_back(
+        self, record: Received, now: float, catching_up: _CatchingUp
+    ) -> Held | Left | None:
+        if record.offset < catching_up.position:
+            raise OffsetRegression(f"offset {record.offset} came after {catching_up.position - 1}")
+        catching_up.position = record.offset + 1
+        catching_up.records += 1
+        tenant = "" if self._tenants is None else self._tenants.of(record)
+        who = Tenants.who(tenant)
+        parked = self.ledger.parked.get(who)
+        if parked is None or record.offset < parked.offset or who in catching_up.over:
+            return Left.LEFT
+        self._names[who] = tenant
+        is_room = self._waiting[tenant] < self._most_waiting(tenant)
+        if not is_room or not self.ledger.take_back(who, record.offset):
+            self.ledger.looked_through(who, record.offset)
+            catching_up.over.add(who)
+            return Left.LEFT
+        return self._hold(record, tenant, now)
+
+    def _caught_up(self, catching_up: _CatchingUp, position: int) -> None:
+        """What was left below `position` was taken back, but for those that are over."""
+        for who in self.ledger.parked.keys() - catching_up.over:
+            self.ledger.looked_through(who, position)
+        self._names = {who: self._names[who] for who in self.ledger.parked if who in self._names}
+        self._catching_up = None
+
+    def _is_to_be_left(self, tenant: str, offset: int) -> bool:
+        ledger = self.ledger
+        is_too_much = self._waiting[tenant] >= self._most_waiting(tenant)
+        if not ledger.parked and not is_too_much:
+            return False
+        if ledger.is_unfinished(offset):
+            # It had been taken before its tenant was parked.
+            return False
+        parked = ledger.parked.get(Tenants.who(tenant))
+        if parked is not None:
+            return offset >= parked.offset
+        return is_too_much and not ledger.is_known(offset) and len(ledger.parked) < MOST_PARKED
+
+    def _most_waiting(self, tenant: str) -> int:
+        """Of a tenant here, at most: twice what all that wait leave of the room."""
+        if self._tenants is not None and self._tenants.turns.waiting.is_used_up(tenant):
+            return 0
+        if self._waiting_bytes[tenant] > _TENANT_BYTES:
+            return 0
+        return max(1, 2 * (self._room - len(self.held) + self.running + len(self.results)))
+
+    def _has_room(self, who: bytes) -> bool:
+        tenant = self._names.get(who)
+        if tenant is None:
+            # Not known before one of its records was seen.
+            return 2 * self.ledger.taken < self._room
+        return self._waiting[tenant] < self._most_waiting(tenant) / 4
+
+    def _hold(self, record: Received, tenant: str, now: float) -> Held | None:
         if record.is_tombstone:
             self.ledger.finish(record.offset)
             return None
-        held = self.held[record.offset] = Held(record, now, record.size)
+        held = self.held[record.offset] = Held(record, now, record.size, tenant)
         self._held_bytes += held.size
+        if self._parks:
+            self._waiting[tenant] += 1
+            self._waiting_bytes[tenant] += held.size
         lane = record.key
         if self._ordering != "key":
             lane = b"" if self._ordering == "partition" else None
@@ -209,9 +310,14 @@ class Workload:
 
     def start(self) -> tuple[bytes | None, Held]:
         """Start what is next: its lane, for `finish`, and the record."""
-        started = self.ready.popleft()
+        lane, held = self.ready.popleft()
         self.running += 1
-        return started
+        if self._parks:
+            self._waiting[held.tenant] -= 1
+            self._waiting_bytes[held.tenant] -= held.size
+            if not self._waiting[held.tenant]:
+                del self._waiting[held.tenant], self._waiting_bytes[held.tenant]
+        return lane, held
 
     def finish(self, lane: bytes | None, record: Received, outcome: Outcome) -> None:
         """A record that was started in that lane came to its outcome: its lane's next is ready."""

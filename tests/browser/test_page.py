@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.model.records import Doubt
+from pipeline.model.records import Doubt, Tier
 from tests.browser.chromium import Chromium, Look, Page
 from tests.browser.operation import HAIKU, Operation
 
@@ -112,6 +112,23 @@ async def test_it_says_what_is_wrong_and_when_it_is_over(
         await page.until("document.querySelector('#state').textContent === 'Ready'")
         assert await page.evaluate("document.querySelector('#trouble').hidden")
         assert "answering" in await page.text("#models")
+
+
+async def test_it_shows_which_endpoint_a_tier_is_asked_at(
+    browser: Chromium, operation: Operation
+) -> None:
+    operation.metrics.in_use(Tier.HAIKU, HAIKU, "first", in_use=False)
+    operation.metrics.in_use(Tier.HAIKU, "aws/haiku", "fallback", in_use=True)
+    operation.metrics.breaker(HAIKU, "open")
+    async with operation.served() as address:
+        page = await opened(browser, address)
+        models = await page.text("#models")
+        assert "The tier haiku is asked at its fallback." in models
+        assert "in use as fallback" in models
+        operation.metrics.in_use(Tier.HAIKU, HAIKU, "first", in_use=True)
+        operation.metrics.in_use(Tier.HAIKU, "aws/haiku", "fallback", in_use=False)
+        await page.until("document.querySelector('#models').innerText.includes('standing by')")
+        assert page.complaints == []
 
 
 async def test_content_of_events_stays_text(browser: Chromium, operation: Operation) -> None:

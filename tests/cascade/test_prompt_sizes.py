@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from pipeline.cascade.prompt_sizes import Prefix, log_prefixes, prefixes
-from pipeline.claude.request_body import TRAITS
+from pipeline.claude.model_facts import known
 from pipeline.config import Settings
 from pipeline.config.stages import Label
 from pipeline.model.records import Tier
@@ -31,10 +31,13 @@ def test_every_stage_as_it_comes_is_long_enough_for_both_models() -> None:
 
 def test_what_is_too_short_depends_on_the_model() -> None:
     settings = Settings()
-    settings.models.haiku = "claude-haiku-4-5"
+    settings.models.haiku.model = "claude-haiku-4-5"
     seen = found(settings)
     assert seen["tickets", "claude-haiku-4-5"].is_too_short
-    assert seen["tickets", "claude-haiku-4-5"].fewest == TRAITS["claude-haiku-4-5"].cacheable_tokens
+    assert (
+        seen["tickets", "claude-haiku-4-5"].fewest
+        == known("claude-haiku-4-5").traits.cacheable_tokens
+    )
     assert not seen["tickets", "claude-sonnet-5-5"].is_too_short
 
 

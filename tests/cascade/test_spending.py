@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cascade.spending import SharedBudget
-from pipeline.claude.budget import Budget
+from pipeline.claude.budget import Budget, Caps, TenantBudgets, TenantLimits
 from pipeline.stream.records import Received
 
 NOON = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
@@ -52,17 +52,22 @@ class Log:
         for record in new:
             process.shared.read(record)
 
-    def start(self, name: str, **stages: Decimal) -> "Process":
-        process = Process(self, name, stages)
+    def start(
+        self, name: str, *, tenants: TenantBudgets | None = None, **stages: Decimal
+    ) -> "Process":
+        process = Process(self, name, stages, tenants)
         self.processes[name] = process, 0
         process.budget.share(lambda: None)
         return process
 
 
 class Process:
-    def __init__(self, log: Log, name: str, stages: dict[str, Decimal]) -> None:
+    def __init__(
+        self, log: Log, name: str, stages: dict[str, Decimal], tenants: TenantBudgets | None
+    ) -> None:
         caps = {stage: {"hour": None, "day": cap} for stage, cap in stages.items()}
-        self.budget = Budget({"hour": None, "day": CAP}, caps, now=log.clock)  # type: ignore[arg-type]
+        overall: Caps = {"hour": None, "day": CAP}
+        self.budget = Budget(overall, caps, tenants, now=log.clock)  # type: ignore[arg-type]
         self.shared = SharedBudget(self.budget, log.send, log.clock, process=name)
         self.log, self.name = log, name
 
@@ -71,8 +76,8 @@ class Process:
         await self.shared.write(self.budget.claims(tick=tick, last=last))
         self.log.deliver(self.name)
 
-    def may_call(self, stage: str = "tickets") -> bool:
-        return self.budget.wait(stage, CALL) == 0
+    def may_call(self, stage: str = "tickets", tenant: str = "") -> bool:
+        return self.budget.wait(stage, CALL, tenant=tenant) == 0
 
     def call(self, stage: str = "tickets") -> None:
         self.budget.reserve(stage, CALL)
@@ -105,6 +110,30 @@ async def test_two_that_claim_the_last_money_at_once_are_not_both_granted_it() -
     for each in (one, two):
         log.deliver(each.name)
     assert (one.may_call(), two.may_call()) == (True, False)
+
+
+async def test_the_last_money_of_a_tenant_is_granted_once_and_others_go_on() -> None:
+    log, tenants = Log(), TenantBudgets(TenantLimits({"day": 3 * CALL}))
+    one, two = log.start("one", tenants=tenants), log.start("two", tenants=tenants)
+    one.budget.add("tickets", 2 * CALL, tenant="acme")
+    await one.claim()
+    log.deliver("two")
+    for each in (one, two):
+        assert not each.may_call(tenant="acme")
+        assert not each.may_call(tenant="other")
+    for each in (one, two):
+        await each.shared.write(each.budget.claims())
+    for each in (one, two):
+        log.deliver(each.name)
+    assert (one.may_call(tenant="acme"), two.may_call(tenant="acme")) == (True, False)
+    assert (one.may_call(tenant="other"), two.may_call(tenant="other")) == (True, False)
+    one.budget.reserve("tickets", CALL, tenant="acme")
+    one.budget.add("tickets", CALL, tenant="acme")
+    one.budget.release("tickets", CALL, tenant="acme")
+    await one.claim(tick=True)
+    log.deliver("two")
+    assert list(two.budget.tenants_used_up()) == ["tenant/acme"]
+    assert two.budget.spent("tickets", "day") >= 3
 
 
 async def test_what_one_spent_or_claimed_before_it_was_killed_stays_counted() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.claude.calls import CompletedCall, InFlightCall, ModelRequest
 from pipeline.claude.response_cache import CACHE_SCHEMA, CachedAnswer, DiskCache, ResponseCache
+from pipeline.config import EndpointSettings
 from pipeline.model.observer import Observer
 from pipeline.model.questions import Response
 from pipeline.model.records import Usage
@@ -31,13 +32,18 @@ class Cache:
 
     async def call(self, request: ModelRequest, in_flight: InFlightCall) -> CompletedCall:
         self.calls += 1
-        return CompletedCall(Response(ANSWER, "claude-haiku-5-5", Usage(calls=1), 0.1), WRITTEN)
+        response = Response(ANSWER, "claude-haiku-5-5", Usage(calls=1), 0.1)
+        return CompletedCall(response, WRITTEN, request)
 
     async def is_kept(self, body: bytes) -> bool:
         """Ask, and say whether that took no call."""
         before = self.calls
         request: Any = SimpleNamespace(
-            body=body, question=about("x"), limiter=SimpleNamespace(model="claude-haiku-5-5")
+            body=body,
+            question=about("x"),
+            limiter=SimpleNamespace(model="claude-haiku-5-5"),
+            response=Response,
+            endpoint=SimpleNamespace(settings=EndpointSettings(model="claude-haiku-5-5")),
         )
         response = await self.cache.ask(request)
         assert response.answer == ANSWER

@@ -2,7 +2,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from pipeline.claude.budget import Budget, Caps
+from pipeline.claude.budget import (
+    TENANTS_COUNTED,
+    Budget,
+    Caps,
+    TenantBudgets,
+    TenantLimits,
+)
 
 NOON = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 
@@ -112,3 +118,77 @@ def test_what_was_spent_yesterday_is_not_spent_today() -> None:
     assert spent.spent("tickets", "day") == 0
     assert spent.stages() == ["tickets"]
     assert spent.used_up("tickets") is None
+
+
+def of_tenants(
+    now: Callable[[], datetime] = lambda: NOON, *, share: float | None = None, **named: TenantLimits
+) -> Budget:
+    default = TenantLimits({"day": Decimal(2), "hour": None}, share)
+    return Budget({"day": Decimal(30)}, {}, TenantBudgets(default, named), now=now)
+
+
+def test_a_tenant_that_used_up_its_budget_waits_alone() -> None:
+    spent = of_tenants()
+    spent.add("tickets", Decimal(1), tenant="acme")
+    spent.add("invoices", Decimal(1), tenant="acme")
+    [(account, used_up)] = spent.tenants_used_up().items()
+    assert account == spent.account("acme")
+    assert "The budget of tenant acme of 2 US dollars for this day is used up" in used_up.because
+    assert spent.wait("tickets", Decimal(1), tenant="acme") > 3600
+    assert spent.wait("tickets", Decimal(1), tenant="other") == 0
+    assert spent.used_up("tickets") is None
+    assert spent.spent("tickets", "day") == 1
+    assert spent.stages() == ["invoices", "tickets"]
+
+
+def test_what_tenants_spend_counts_once_for_all() -> None:
+    spent = of_tenants()
+    for number in range(29):
+        spent.add("tickets", Decimal(1), tenant=f"t{number}")
+    assert spent.used_up("tickets") is None
+    spent.reserve("tickets", Decimal(1), tenant="last")
+    spent.add("tickets", Decimal(1), tenant="last")
+    spent.release("tickets", Decimal(1), tenant="last")
+    assert spent.used_up("tickets") is not None
+
+
+def test_limits_of_its_own_replace_those_of_each() -> None:
+    spent = of_tenants(big=TenantLimits({"hour": Decimal(10)}), free=TenantLimits())
+    for tenant in ("big", "free"):
+        spent.add("tickets", Decimal(9), tenant=tenant)
+    assert not spent.tenants_used_up()
+    assert (spent.account("free"), spent.wait("tickets", Decimal(1), tenant="free")) == (None, 0)
+    spent.add("tickets", Decimal(1), tenant="big")
+    assert list(spent.tenants_used_up()) == [spent.account("big")]
+
+
+def test_events_that_name_no_tenant_are_one_together() -> None:
+    spent = of_tenants()
+    spent.add("tickets", Decimal(2))
+    assert list(spent.tenants_used_up()) == ["tenant/(none)"]
+
+
+def test_names_that_never_end_are_counted_within_bounds() -> None:
+    clock = Clock()
+    spent = of_tenants(clock, acme=TenantLimits({"day": Decimal(1)}))
+    for number in range(TENANTS_COUNTED + 100):
+        spent.add("tickets", Decimal("0.02"), tenant=f"t{number}" * 1000)
+    assert list(spent.tenants_used_up()) == ["tenant/(others)"]
+    assert spent.account("acme") == "tenant/acme"
+    assert max(map(len, spent.claims()[clock.now.replace(minute=0)])) < 110
+    clock.now += timedelta(days=1)
+    assert spent.used_up("tickets") is None
+    assert spent.account("new") == "tenant/new"
+
+
+def test_a_share_of_the_rate_limits_is_parted_between_those_that_call_for_the_tenant() -> None:
+    clock = Clock()
+    spent = of_tenants(clock, share=0.5, free=TenantLimits())
+    assert (spent.rate_share("acme"), spent.rate_share("free")) == (0.5, None)
+    hour = NOON.replace(minute=0)
+    spent.read_other("one", hour, {"tickets": Decimal(1), "tenant/acme": Decimal(1)})
+    spent.read_other("two", hour, {"tickets": Decimal(1), "tenant/other": Decimal(1)})
+    assert spent.rate_share("acme") == 0.25
+    clock.now += timedelta(seconds=6)
+    spent.read_other("one", hour, {"tickets": Decimal(1), "tenant/acme": Decimal("0.9")})
+    assert spent.rate_share("acme") == 0.5

@@ -83,6 +83,37 @@ def test_growing_too_fast_is_distinguished_from_other_429s() -> None:
     assert (ramp.after, other.after) == (10.0, 7.0)
 
 
+BOTH = {"input_tokens", "output_tokens"}
+ADVICE = "Please reduce the prompt length or the maximum tokens requested, or try again later."
+
+
+@pytest.mark.parametrize(
+    ("message", "limits"),
+    [
+        (f"Your organization's rate limit of 50 requests per minute. {ADVICE}", {"requests"}),
+        (f"Above 20,000 input tokens per minute (org: 1, model: 2). {ADVICE}", {"input_tokens"}),
+        (
+            "The rate limit for your organization (x) of 8,000 output tokens per minute.",
+            {"output_tokens"},
+        ),
+        (f"Number of tokens has exceeded your per-minute rate limit. {ADVICE}", BOTH),
+        ("Too many tokens, please wait before trying again.", BOTH),
+        ("Quota exceeded for online_prediction_requests_per_base_model", {"requests"}),
+        ("Quota exceeded for online_prediction_input_tokens_per_minute", {"input_tokens"}),
+        ("You have exceeded the token rate limit of your tier. Retry after 10 seconds.", BOTH),
+        ("You have exceeded the call rate limit of your tier.", {"requests"}),
+        ("Crossed TPM limit", BOTH),
+        ("Crossed RPM limit", {"requests"}),
+        ("Too many requests.", set()),
+        (f"Slow down. {ADVICE}", set()),
+    ],
+)
+def test_a_429_may_name_its_limit(message: str, limits: set[str]) -> None:
+    failure = classify(429, {}, error(message))
+    assert isinstance(failure, Retry)
+    assert failure.limits == limits
+
+
 def test_the_api_may_say_itself_that_a_400_is_worth_another_try() -> None:
     recorded = shape("bad_request")
     assert isinstance(classify(400, {"x-should-retry": "true"}, body_of(recorded)), Retry)
@@ -98,6 +129,7 @@ def test_a_status_nobody_expects_is_the_services_fault_not_the_events(status: in
     [
         ({}, None),
         ({"retry-after": "7"}, 7.0),
+        ({"llm_provider-retry-after": "7"}, 7.0),
         ({"retry-after": "0.5"}, 0.5),
         ({"retry-after": "-3"}, 0.0),
         ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
@@ -235,6 +267,7 @@ def test_a_400_that_names_no_content_ends_no_event(status: int, message: str) ->
         "prompt is too long: 1200000 tokens > 1000000 maximum",
         "Prompt is too long",
         "Input is too long for requested model.",
+        "Request payload size exceeds the limit: 31457280 bytes.",
         (
             "input length and `max_tokens` exceed context limit: 174167 + 64000 > 200000, decrease"
             " input length or `max_tokens` and try again"

@@ -56,7 +56,7 @@ def test_the_effort_of_a_tier_arrives_in_its_requests() -> None:
             for tier in Tier:
                 await gateway.ask(about("Hello."), tier)
         models = settings.models
-        assert asked == {models.haiku: "medium", models.sonnet: "high"}
+        assert asked == {models.haiku.model: "medium", models.sonnet.model: "high"}
 
     run_in_virtual_time(main())
 

@@ -110,7 +110,7 @@ async def test_what_has_no_price_counts_as_the_most_expensive_model_would(tmp_pa
     client, watcher = saying(reply), Watcher()
     async with Gateway(settings, client=client, observer=watcher, now=lambda: START) as gateway:
         await gateway.ask(about("a"), Tier.HAIKU)
-    assert watcher.spending["tickets", "hour"] == Decimal("0.0008")
+    assert watcher.spending["tickets", "hour"] == Decimal("0.002")
 
 
 @pytest.mark.parametrize(("usage", "learns"), [(None, False), ({"input_tokens": 9}, True)])

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Literal
@@ -11,6 +12,7 @@ import pytest
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
+from pipeline.model.questions import Question
 from pipeline.model.records import Tier
 from pipeline.testing import run_in_virtual_time
 from pipeline.testing.fakes import FakeClient, message
@@ -24,7 +26,7 @@ from tests.claude.gateways import (
     now,
     opened,
 )
-from tests.claude.questions import about
+from tests.claude.questions import Labelled, about
 
 
 def budgeted(usd: str) -> Settings:
@@ -140,7 +142,7 @@ def test_a_budget_holds_although_a_price_is_unknown_and_warns_of_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     settings = budgeted("1")
-    settings.models.haiku = "claude-next"
+    settings.models.haiku.model = "claude-next"
 
     async def main() -> None:
         client, watcher = FakeClient(lambda _: message(ANSWER, model="claude-next")), Watcher()
@@ -172,3 +174,77 @@ async def test_a_failure_to_save_is_reported_at_once_and_raised_at_the_end(
     monkeypatch.setattr("pipeline.claude.gateway.SAVE_SECONDS", 0.01)
     with pytest.raises(LookupError, match="foresaw"):
         await serve()
+
+
+def of(tenant: str, name: str) -> Question[Labelled]:
+    return replace(about(name), tenant=tenant)
+
+
+async def test_what_waits_for_a_tenants_money_takes_no_place_of_others() -> None:
+    settings, claims = Settings(), ClaimsLog()
+    settings.stream.tenant_from = "key_prefix:/"
+    settings.tenants.each.budget_usd_per_hour = Decimal("0.00004")
+    moment = [now()]
+    async with Gateway(
+        settings,
+        client=FakeClient(good),
+        now=lambda: START,
+        share=claims,
+        clock=lambda: moment[0],
+    ) as gateway:
+        free = gateway.at_once("tickets", Tier.HAIKU)
+        nobody = gateway.tenants_waiting(Tier.HAIKU)
+        assert "acme" not in nobody
+        for name in ("a", "b"):
+            await gateway.ask(of("acme", name), Tier.HAIKU)
+        waiting = [asyncio.ensure_future(gateway.ask(of("acme", n), Tier.HAIKU)) for n in "cde"]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        moment[0] += 1.0
+        found = gateway.tenants_waiting(Tier.HAIKU)
+        assert found is not nobody
+        assert ("acme" in found, "other" in found) == (True, False)
+        assert found.is_used_up("acme")
+        assert gateway.tenants_waiting(Tier.HAIKU) is found
+        assert gateway.paused_reason("tickets", Tier.HAIKU) is None
+        await gateway.ask(of("other", "f"), Tier.HAIKU)
+        assert gateway.at_once("tickets", Tier.HAIKU) >= free + 3
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "factor"),
+    [
+        (None, None, "1"),
+        ("us", None, "1.1"),
+        (None, "us", "1.1"),
+        ("us", "global", "1"),
+        ("us", "not_available", "1.1"),
+    ],
+)
+async def test_where_inference_was_is_priced_by_the_answer_or_else_by_what_was_asked(
+    asked: str | None, said: str | None, factor: str
+) -> None:
+    settings = Settings()
+    settings.models.haiku.inference_geo = asked
+    usage = {} if said is None else {"inference_geo": said}
+    client = FakeClient(lambda _: message(ANSWER, usage=usage))
+    async with Gateway(settings, client=client) as gateway:
+        response = await gateway.ask(about("a"), Tier.HAIKU)
+    assert response.usage.cost_usd == Decimal("0.00002") * Decimal(factor)
+
+
+async def test_an_answer_says_where_and_with_which_prompt_it_was_asked() -> None:
+    client = FakeClient(good)
+    async with Gateway(Settings(), client=client) as gateway:
+        first, again, other = [
+            await gateway.ask(about(text, stage=stage), Tier.HAIKU)
+            for text, stage in (("a", "tickets"), ("a", "tickets"), ("b", "tickets"))
+        ]
+        sonnet = await gateway.ask(about("a"), Tier.SONNET)
+    assert again.usage.reused == 1
+    assert first.prompt == again.prompt == other.prompt != sonnet.prompt
+    assert len(first.prompt) == 16
+    assert {first.provider, again.provider, sonnet.provider} == {"anthropic"}

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.claude.budget import Budget
+from pipeline.claude.budget import Budget, TenantBudgets, TenantLimits
+from pipeline.claude.failover import LeavesEndpoint
 from pipeline.claude.failures import Attempts, Blocked, Peers, Retry
 from pipeline.claude.limiter import BREAKER_FAILURES, Limiter, Permit, block_breaker
 from pipeline.claude.rate_limits import Cost
@@ -67,6 +68,32 @@ async def seconds_until_the_next(limiter: Limiter) -> float:
     return now() - begin
 
 
+def test_those_that_wait_leave_once_they_are_to_go_elsewhere_and_not_those_under_way() -> None:
+    async def main() -> None:
+        out: list[bool] = []
+        limiter = limiter_of(1)
+        holder = await a_permit(limiter)
+        waiting = [
+            asyncio.create_task(
+                limiter.acquire("tickets", SMALL, attempts(), leaves=lambda: bool(out))
+            )
+            for _ in range(2)
+        ]
+        staying = asyncio.create_task(a_permit(limiter))
+        await asyncio.sleep(1)
+        out.append(True)
+        limiter.report()
+        # One is given up in the very moment.
+        waiting[1].cancel()
+        await asyncio.wait(waiting)
+        assert isinstance(waiting[0].exception(), LeavesEndpoint)
+        assert waiting[1].cancelled()
+        limiter.answered(holder, SMALL, NO_NEWS)
+        limiter.release(await staying)
+
+    run_in_virtual_time(main())
+
+
 def test_a_call_given_up_before_it_is_sent_leaves_what_it_had_reserved_to_the_next() -> None:
     async def main() -> float:
         limiter = limiter_of(1)
@@ -94,6 +121,9 @@ def test_a_call_given_up_after_it_was_sent_keeps_its_reservation() -> None:
 
 
 REFUSED = Retry("rate_limited", "The API answered 429: slow down")
+TOKENS = Retry(
+    "rate_limited", "The API answered 429", limits=frozenset({"input_tokens", "output_tokens"})
+)
 UNCLEAR = Blocked("The API rejects a request, and does not say why.", "stage", unclear=True)
 
 
@@ -193,7 +223,7 @@ def test_where_tokens_are_scarce_suspects_get_a_tenth_of_what_the_others_take(st
                 permit = await limiter.acquire(stage if suspect else "tickets", SMALL, asked)
                 taken[suspect] += 1
                 await asyncio.sleep(1)
-                limiter.answered(permit, SMALL, NO_NEWS)
+                limiter.answered(permit, SMALL, answer(6_000))
 
         tasks = [asyncio.create_task(work(suspect=n % 2 == 0)) for n in range(100)]
         await asyncio.sleep(60)
@@ -258,3 +288,92 @@ def test_what_suspects_took_before_any_limit_was_known_is_not_held_against_them(
         assert limiter._due_to_suspects >= 0
 
     run_in_virtual_time(main())
+
+
+def of_tenants(**named: TenantLimits) -> Budget:
+    tenants = TenantBudgets(named=named)
+    return Budget({}, {}, tenants, now=lambda: datetime(2026, 11, 22, 12, 30, tzinfo=UTC))
+
+
+def test_a_tenant_without_money_holds_up_no_other() -> None:
+    async def main() -> None:
+        budget = of_tenants(acme=TenantLimits({"hour": Decimal(1)}))
+        limiter = limiter_of(1, budget=budget)
+        budget.add("tickets", Decimal(1), tenant="acme")
+        broke = asyncio.create_task(
+            limiter.acquire("tickets", SMALL, attempts(), Decimal(1), tenant="acme")
+        )
+        await asyncio.sleep(1)
+        async with asyncio.timeout(1):
+            await limiter.acquire("tickets", SMALL, attempts(), Decimal(1), tenant="other")
+        assert not broke.done()
+        broke.cancel()
+        await asyncio.wait([broke])
+
+    run_in_virtual_time(main())
+
+
+def test_a_tenant_takes_its_share_of_the_limits_and_leaves_the_rest_to_others() -> None:
+    async def main() -> tuple[float, float]:
+        budget = of_tenants(acme=TenantLimits(rate_share=0.1))
+        limiter = limiter_of(64, budget=budget)
+        await learn(limiter, answer(6_000))
+
+        async def calls(tenant: str) -> float:
+            begin = now()
+            for _ in range(50):
+                permit = await limiter.acquire(
+                    "tickets", SMALL, attempts(), Decimal(1), tenant=tenant
+                )
+                limiter.answered(permit, SMALL, answer(6_000))
+            return now() - begin
+
+        loud, other = await asyncio.gather(calls("acme"), calls("other"))
+        return loud, other
+
+    loud, other = run_in_virtual_time(main())
+    # 10 of 6,000 tokens a minute are 0.1 s of all and 1 s of a tenth.
+    assert loud == pytest.approx(49, abs=2)
+    assert other < 10
+
+
+async def refused_at_work(limiter: Limiter, refusal: Retry = REFUSED) -> None:
+    """Ask ten times a second for a good minute, and meet the first 429."""
+    for _ in range(610):
+        permit = await a_permit(limiter)
+        await asyncio.sleep(0.1)
+        limiter.answered(permit, SMALL, NO_NEWS)
+    limiter.failed(await a_permit(limiter), refusal, NO_NEWS, attempts(failed=1))
+
+
+@pytest.mark.parametrize("refusal", [REFUSED, TOKENS])
+def test_a_429_without_headers_or_a_time_stops_nothing_and_sets_a_pace(refusal: Retry) -> None:
+    async def main() -> None:
+        limiter = limiter_of(64)
+        await refused_at_work(limiter, refusal)
+        assert limiter.paused_reason("tickets") is None
+        begin = now()
+        for _ in range(20):
+            limiter.answered(await a_permit(limiter), SMALL, NO_NEWS)
+        assert 1.5 < now() - begin < 4
+
+    run_in_virtual_time(main())
+
+
+def test_a_pace_is_learned_from_a_questions_first_two_429s_and_from_no_more() -> None:
+    async def main() -> list[float]:
+        paces = []
+        for failed in (2, 3):
+            limiter = limiter_of(64)
+            await refused_at_work(limiter)
+            await asyncio.sleep(5)
+            isolated = replace(attempts(failed=failed), isolated=True)
+            limiter.failed(await a_permit(limiter), REFUSED, NO_NEWS, isolated)
+            begin = now()
+            for _ in range(10):
+                limiter.answered(await a_permit(limiter), SMALL, NO_NEWS)
+            paces.append(10 / (now() - begin))
+        return paces
+
+    second, third = run_in_virtual_time(main())
+    assert second < 0.8 * third

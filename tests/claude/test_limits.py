@@ -1,177 +1,20 @@
-"""Replicas that do not talk share a limit: simulated event by event, without a real clock."""
-
-import heapq
-import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import count
+"""Replicas that do not talk share a limit that headers state."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.rate_limits import Cost, Limits, RateLimitSnapshot, pace, read_limits
-from pipeline.model.observer import LimitKind
+from pipeline.claude.rate_limits import (
+    ALL_LIMITS,
+    Bucket,
+    Cost,
+    Limits,
+    RateLimitSnapshot,
+    pace,
+    read_limits,
+)
+from tests.claude.limited_replicas import COST, Server, World, server_of
 from tests.claude.server import shape
-
-
-@dataclass
-class ServerBucket:
-    """The API's side: continuous refill, levels reported as the API reports them."""
-
-    per_minute: float
-    window: float = 60.0
-    rounded_to: int = 1
-    level: float = field(init=False)
-    at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.level = self.capacity
-
-    @property
-    def capacity(self) -> float:
-        return self.per_minute * self.window / 60
-
-    def advance(self, now: float) -> None:
-        self.level = min(self.capacity, self.level + (now - self.at) * self.per_minute / 60)
-        self.at = now
-
-    def resize(self, per_minute: float) -> None:
-        share = self.level / self.capacity
-        self.per_minute = per_minute
-        self.level = share * self.capacity
-
-    def snapshot(self) -> RateLimitSnapshot:
-        full_in = (self.capacity - self.level) * 60 / self.per_minute
-        remaining = round(max(0.0, self.level) / self.rounded_to) * self.rounded_to
-        return RateLimitSnapshot(self.per_minute, remaining, float(int(full_in + 0.5)))
-
-
-@dataclass
-class Server:
-    requests: ServerBucket
-    input_tokens: ServerBucket
-    output_tokens: ServerBucket
-    admitted: int = 0
-    refused: int = 0
-
-    @property
-    def buckets(self) -> dict[LimitKind, ServerBucket]:
-        return {
-            "requests": self.requests,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-        }
-
-    def admit(self, input_tokens: float, now: float) -> float | None:
-        """None, or the seconds to wait."""
-        for bucket in self.buckets.values():
-            bucket.advance(now)
-        wanted = {"requests": 1.0, "input_tokens": input_tokens, "output_tokens": 1.0}
-        for kind, bucket in self.buckets.items():
-            missing = wanted[kind] - bucket.level
-            if missing > 1e-9:
-                self.refused += 1
-                return float(max(1, round(missing * 60 / bucket.per_minute)))
-        self.requests.level -= 1
-        self.input_tokens.level -= input_tokens
-        self.admitted += 1
-        return None
-
-    def produce(self, output_tokens: float, now: float) -> None:
-        for bucket in self.buckets.values():
-            bucket.advance(now)
-        self.output_tokens.level -= output_tokens
-
-    def snapshots(self) -> dict[LimitKind, RateLimitSnapshot]:
-        return {kind: bucket.snapshot() for kind, bucket in self.buckets.items()}
-
-
-COST = Cost(input_tokens=120, output_tokens=40)
-
-
-class Replica:
-    """Always has enough to do; asks as soon as its limits allow."""
-
-    def __init__(self, world: "World") -> None:
-        self.world = world
-        self.limits = Limits()
-        self.in_flight = 0
-        self.knows_limits = False
-        self.looks_at = float("inf")
-
-    def look(self, now: float) -> None:
-        """Send all that may go now, and look again when the next may."""
-        while self.in_flight < (512 if self.knows_limits else 8):
-            wait = self.limits.wait(COST, now)
-            if wait > 1e-4:
-                self.look_again(now + min(wait, 1.0))
-                return
-            self.send(now)
-
-    def look_again(self, moment: float) -> None:
-        if moment < self.looks_at:
-            self.looks_at = moment
-            self.world.at(moment, lambda: self.look_on_time(moment))
-
-    def look_on_time(self, moment: float) -> None:
-        # A later look may have been replaced by an earlier one.
-        if self.looks_at == moment:
-            self.looks_at = float("inf")
-            self.look(moment)
-
-    def send(self, now: float) -> None:
-        server = self.world.server
-        self.limits.take(COST)
-        self.world.sent_at.append(now)
-        seconds = server.admit(COST.input_tokens, now)
-        if seconds is None:
-            self.in_flight += 1
-            moment = now + self.world.latency * self.world.draws.lognormvariate(0, 0.3)
-            self.world.at(moment, lambda: self.answered(moment))
-        else:
-            self.limits.take(Cost(0, 0), instead_of=COST)
-            self.limits.refused(now, seconds=seconds)
-            self.limits.update(server.snapshots(), now)
-
-    def answered(self, now: float) -> None:
-        self.in_flight -= 1
-        self.knows_limits = True
-        used = Cost(COST.input_tokens, self.world.draws.choice([20, 40, 60]))
-        self.world.server.produce(used.output_tokens, now)
-        self.limits.take(used, instead_of=COST)
-        self.limits.update(self.world.server.snapshots(), now)
-        self.look(now)
-
-
-class World:
-    """Replicas, an API, and a clock that jumps from event to event."""
-
-    def __init__(self, server: Server, *, replicas: int, latency: float) -> None:
-        self.server = server
-        self.latency = latency
-        self.draws = random.Random(1)
-        self.events: list[tuple[float, int, Callable[[], None]]] = []
-        self.order = count()
-        self.sent_at: list[float] = []
-        for _ in range(replicas):
-            Replica(self).look_again(self.draws.random() * 0.1)
-
-    def at(self, moment: float, event: Callable[[], None]) -> None:
-        heapq.heappush(self.events, (moment, next(self.order), event))
-
-    def run(self, until: float) -> None:
-        while self.events and self.events[0][0] < until:
-            heapq.heappop(self.events)[2]()
-
-
-def server_of(rpm: float, itpm: float, otpm: float, window: float = 60.0) -> Server:
-    return Server(
-        ServerBucket(rpm, window),
-        ServerBucket(itpm, window, rounded_to=1000),
-        ServerBucket(otpm, window, rounded_to=1000),
-    )
-
 
 MINUTES = 2.5
 
@@ -249,9 +92,13 @@ def test_the_first_request_goes_at_once_and_the_next_at_the_rate() -> None:
     assert limits.wait(COST, 1.0) == pytest.approx(0.0)
 
 
+def refuse(limits: Limits, now: float, *, seconds: float | None) -> None:
+    limits.refused(COST, ALL_LIMITS, now, sent_at=now, seconds=seconds)
+
+
 def test_a_429_stops_everything_for_as_long_as_it_says_and_then_slows_down() -> None:
-    limits = limits_at(60)
-    limits.refused(0.0, seconds=7)
+    limits = limits_at(5)
+    refuse(limits, 0.0, seconds=7)
     assert limits.paused_until == 7.0
     assert limits.wait(COST, 2.0) >= 5.0
     assert limits.wait(COST, 7.0) == 0.0
@@ -277,7 +124,7 @@ def test_what_was_reserved_too_much_is_given_back() -> None:
     limits.update({"output_tokens": RateLimitSnapshot(60_000, 60_000, 0.0)}, 0.0)
     limits.take(Cost(10, 1_000))
     assert limits.wait(Cost(10, 1_000), 0.0) == pytest.approx(1.0)
-    limits.take(Cost(10, 100), instead_of=Cost(10, 1_000))
+    limits.settle(Cost(10, 100), instead_of=Cost(10, 1_000))
     assert limits.wait(Cost(10, 1_000), 0.0) == pytest.approx(0.1)
 
 
@@ -306,7 +153,7 @@ def test_whatever_happens_a_request_may_go_in_finite_time(
         assert 0 <= wait < 7200
         limits.take(Cost(tokens, tokens))
         if refused:
-            limits.refused(now, seconds=full_in)
+            refuse(limits, now, seconds=full_in)
 
 
 def test_headers_are_read_against_the_servers_own_clock() -> None:
@@ -314,6 +161,38 @@ def test_headers_are_read_against_the_servers_own_clock() -> None:
     assert found["requests"] == RateLimitSnapshot(1000, 999, 1.0)
     assert found["input_tokens"] == RateLimitSnapshot(2_000_000, 1_999_000, 1.0)
     assert found["output_tokens"] == RateLimitSnapshot(400_000, 400_000, 0.0)
+
+
+def test_headers_that_litellm_renamed_are_read() -> None:
+    headers = shape("answer")["headers"] | {"date": "Sun, 22 Nov 2026 10:00:00 GMT"}
+    renamed = {f"llm_provider-{name}": value for name, value in headers.items()}
+    # A proxy has a clock of its own.
+    renamed["date"] = "Sun, 22 Nov 2026 11:00:00 GMT"
+    assert read_limits(renamed) == read_limits(headers)
+
+
+def test_a_limit_on_tokens_that_counts_what_is_read_from_the_cache_is_recognised() -> None:
+    limits, now, level = Limits(), 0.0, 60_000.0
+    used = Cost(100, 10, cache_read_tokens=2_000)
+    for _ in range(60):
+        limits.update({"input_tokens": RateLimitSnapshot(60_000, level, 60 - level / 1000)}, now)
+        now += limits.wait(used, now)
+        limits.take(used)
+        limits.settle(used, instead_of=used)
+        now += 1
+        level = min(60_000, level - 2_100 + 1_000)
+    # Of what 1,000 tokens a second allow, 2,100 take 2.1 s.
+    assert limits.weight(used) == pytest.approx(2_100 / 60_000)
+
+
+def test_cache_reads_that_others_were_mistaken_for_are_counted_no_longer() -> None:
+    bucket = Bucket("input_tokens")
+    bucket.update(RateLimitSnapshot(60_000, 10_000, 50), 0.0)
+    bucket.used(Cost(100, 10, cache_read_tokens=20_000))
+    bucket.update(RateLimitSnapshot(60_000, 5_000, 55), 30.0)
+    assert bucket.reads_count
+    bucket.update(RateLimitSnapshot(60_000, 60_000, 0), 90.0)
+    assert not bucket.reads_count
 
 
 @pytest.mark.parametrize("value", ["", "many", "-", "1e999x"])

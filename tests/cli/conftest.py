@@ -1,8 +1,10 @@
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+import typer.main
 
 from pipeline.cli import main
 from pipeline.local.broker import LocalBroker
@@ -20,6 +22,8 @@ class Ran:
 
 
 Run = Callable[..., Ran]
+# Made of all commands at each call, which takes longer than most of them.
+_commands = functools.cache(typer.main.get_command)
 
 
 @pytest.fixture
@@ -28,6 +32,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
     def call(*arguments: str) -> Ran:
         monkeypatch.setattr(sys, "argv", ["pipeline", *arguments])
+        monkeypatch.setattr(typer.main, "get_command", _commands)
         with pytest.raises(SystemExit) as ended:
             main()
         out, err = capfd.readouterr()

@@ -1,11 +1,17 @@
 import asyncio
 import getpass
 import json
+from functools import partial
 
 import pytest
 
+from pipeline.config import load_settings
+from pipeline.kafka.reader import read_topics
+from pipeline.kafka.writer import Writer
 from pipeline.local.broker import LocalBroker
+from pipeline.model.records import now
 from pipeline.operators.audit import hash_of_key
+from pipeline.operators.settings_audit import audit_start
 from tests.cli.conftest import Run
 from tests.operators.dead_letters.examples import buried, raw, write
 from tests.operators.review.items import outgoing, review
@@ -68,3 +74,29 @@ def test_without_its_topic_nothing_is_changed(
     assert ran.code == 1
     assert "pipeline topics create" in ran.err
     assert run("tail", f"{topics}tickets.raw").out == ""
+
+
+def test_a_start_with_other_settings_is_listed(
+    run: Run, prefix: str, embedded_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("topics", "create", "tickets")
+    kafka = embedded_broker.settings
+
+    async def start() -> None:
+        async with Writer(kafka, max_record_bytes=1 << 20) as writer:
+            await audit_start(
+                load_settings(),
+                ["tickets"],
+                f"{prefix}audit",
+                read=partial(read_topics, kafka),
+                publish=writer.write,
+                now=now,
+            )
+
+    for concurrency in ("8", "8", "16"):
+        monkeypatch.setenv("PIPELINE_CLAUDE__CONCURRENCY", concurrency)
+        asyncio.run(start())
+    first, second = json.loads(run("audit", "list", "--json").out)["lines"]
+    assert (first["command"], first["done"]) == ("run", {"started": 1})
+    assert second["selected"] == {"stages": ["tickets"], "claude.concurrency": ["8 -> 16"]}
+    assert "started" in run("audit", "list").out

@@ -56,3 +56,36 @@ def test_a_workload_that_cannot_be_is_wrong_use() -> None:
     impossible = ["cost", "--input-tokens", "10", "--static-tokens", "20"]
     with pytest.raises(UsageError, match="static part"):
         CliRunner().invoke(app, impossible, catch_exceptions=False)
+
+
+def test_what_an_image_costs_is_told_for_each_size_that_the_models_see() -> None:
+    found = rows("--image", "2480x3508")
+    edges = {row["model"]: row["long_edge"] for row in found}
+    assert edges == {"claude-haiku-5-5": 2576, "claude-sonnet-5-5": 2576}
+    tokens = [int(str(row["tokens"])) for row in found if row["model"] == "claude-haiku-5-5"]
+    assert tokens == sorted(tokens)
+    # 4,784 tokens at most, of ten cents a million.
+    assert float(str(found[len(tokens) - 1]["usd_per_thousand"])) == pytest.approx(0.4784, rel=0.03)
+
+
+def test_a_model_that_sees_less_is_sent_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_MODELS__HAIKU", "claude-haiku-4-5")
+    found = [row for row in rows("--image", "4000x3000") if row["model"] == "claude-haiku-4-5"]
+    assert [row["long_edge"] for row in found] == [1024, 1568]
+    assert all(int(str(row["tokens"])) <= 1568 for row in found)
+
+
+@pytest.mark.parametrize("size", ["2480", "0x5", "10x10x10", "1000x900000"])
+def test_an_image_that_cannot_be_sent_is_wrong_use(size: str) -> None:
+    with pytest.raises(UsageError, match=r"size of an image|parts"):
+        CliRunner().invoke(app, ["cost", "--image", size], catch_exceptions=False)
+
+
+def test_a_region_costs_what_it_costs_in_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = ("--events", "1000000", "--input-tokens", "200", "--static-tokens", "0")
+    monkeypatch.setenv("PIPELINE_MODELS__HAIKU__INFERENCE_GEO", "us")
+    found = {
+        row["way"]: row["usd_per_month"]
+        for row in rows(*workload, "--output-tokens", "0", "--uncached")
+    }
+    assert (found["haiku"], found["sonnet"]) == ("22.00", "400.00")

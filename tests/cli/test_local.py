@@ -30,10 +30,7 @@ def kafka(variables: dict[str, str]) -> KafkaSettings:
     return KafkaSettings(bootstrap_servers=variables["PIPELINE_KAFKA__BOOTSTRAP_SERVERS"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_it_says_how_to_reach_both_and_stops_cleanly(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+async def test_it_says_how_to_reach_both_and_stops_cleanly(tmp_path: Path) -> None:
     child, variables = await started(tmp_path)
     async with admin_client(kafka(variables)) as admin:
         assert await Topics(admin).describe(["tickets.raw"])
@@ -44,7 +41,7 @@ async def test_it_says_how_to_reach_both_and_stops_cleanly(
         assert answer.status == 200
     assert variables["ANTHROPIC_API_KEY"] == "simulated"
 
-    child.send(number)
+    child.send(signal.SIGINT)  # SIGTERM: where the file of variables is there until it stops
     async with asyncio.timeout(20):
         assert await child.wait() == 0, child.output()
     with pytest.raises(ConnectionFailed):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Settings, StagesSettings
+from pipeline.config import ModelSettings, Settings, StagesSettings
 from pipeline.config.document import document, main
 from tests.config.tree import leaves
 
@@ -29,11 +29,12 @@ def test_every_setting_is_on_the_page_by_its_variable_and_nothing_else_is() -> N
     shown = re.findall(r"^\| `\w+` \| `PIPELINE_([\w<>]+)` \|", document(), re.MULTILINE)
     assert len(shown) == len(set(shown))
     everywhere = {
-        f"STAGES__{stage}__{name.removeprefix('STAGES__<STAGE>__')}".upper()
+        name.replace(placeholder, each.upper())
+        for placeholder, table in (("<STAGE>", StagesSettings), ("<TIER>", ModelSettings))
         for name in shown
-        for stage in StagesSettings.model_fields
-        if "<STAGE>" in name
+        for each in table.model_fields
+        if placeholder in name
     }
     there_are = {name.replace(".", "__").upper() for name in leaves(Settings)}
-    assert {name for name in shown if "<STAGE>" not in name} <= there_are
+    assert {name for name in shown if "<" not in name} <= there_are
     assert there_are <= {*shown, *everywhere}

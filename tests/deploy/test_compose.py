@@ -1,3 +1,4 @@
+import functools
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.deploy.tools import ROOT, run
 LOOPBACK = "127.0.0.1"
 
 
+@functools.cache
 def composed(**environment: str) -> dict[str, Any]:
     """The file as Docker Compose itself reads it, which holds it against its specification."""
     text = run(

@@ -55,11 +55,6 @@ def settings_of(overlay: str) -> dict[str, str]:
     return data
 
 
-def test_the_schemas_of_kubernetes_keda_and_prometheus_accept_all_of_it() -> None:
-    everything = "\n---\n".join(built(overlay) for overlay in OVERLAYS)
-    run_python("-m", "deploy.tools.validate_manifests", *VERSIONS, stdin=everything)
-
-
 def with_components(folder: Path, overlay: str) -> str:
     """What an overlay gives with every component in it."""
     copy = folder / "kubernetes"
@@ -129,10 +124,16 @@ def test_every_workload_of_prod_reaches_the_brokers_as_the_same_account(
         assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"], name
 
 
-def test_components_in_an_overlay_are_valid_and_run_its_image(tmp_path: Path) -> None:
-    text = with_components(tmp_path, "prod")
-    run_python("-m", "deploy.tools.validate_manifests", *VERSIONS, stdin=text)
-    made = workloads(text)
+def test_the_schemas_of_kubernetes_keda_and_prometheus_accept_all_of_it(tmp_path: Path) -> None:
+    """Both overlays, every component, and the example of a stage of one's own: reading the schemas
+    takes seconds, and is done once."""
+    own_stage = run("kubectl", "kustomize", ROOT / "examples" / "own_stage" / "kubernetes")
+    texts = [*map(built, OVERLAYS), with_components(tmp_path, "prod"), own_stage]
+    run_python("-m", "deploy.tools.validate_manifests", *VERSIONS, stdin="\n---\n".join(texts))
+
+
+def test_components_in_an_overlay_run_its_image(tmp_path: Path) -> None:
+    made = workloads(with_components(tmp_path, "prod"))
     images = {spec["containers"][0]["image"] for spec in made.values()}
     assert images == {"registry.example.com/haiku-pipeline:0.1.0"}
 

@@ -10,8 +10,8 @@ import pytest
 from pipeline.config import Settings
 from pipeline.kafka.topics import TopicNames
 from tests.deploy.documents import documents
-from tests.deploy.test_manifests import KUBERNETES, VERSIONS
-from tests.deploy.tools import ROOT, run, run_python
+from tests.deploy.test_manifests import KUBERNETES
+from tests.deploy.tools import ROOT, run
 from tests.taxonomies.world import settings_in
 
 EXAMPLE = ROOT / "examples" / "own_stage"
@@ -41,11 +41,6 @@ def settings_of_the_pods(monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name, value in config["data"].items():
         monkeypatch.setenv(name, value)
     return settings_in(EXAMPLE)
-
-
-def test_the_schemas_accept_the_overlay() -> None:
-    text = built(EXAMPLE / "kubernetes")
-    run_python("-m", "deploy.tools.validate_manifests", *VERSIONS, stdin=text)
 
 
 def test_it_is_prod_with_one_group_more() -> None:

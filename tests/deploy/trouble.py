@@ -9,6 +9,8 @@ from pipeline.observe.metrics import Conditions, Metrics
 from pipeline.stream.records import Disposition
 
 HAIKU, SONNET, UNKNOWN = "claude-haiku", "claude-sonnet", "claude-unknown"
+FIRST = "bedrock/claude-haiku"
+"""What `HAIKU` is the fallback of."""
 
 
 class Trouble:
@@ -37,6 +39,7 @@ class Trouble:
         metrics.intake("invoices", paused_reason="Too many dead letters.")
         metrics.held("escalations", because="more than 10% of the events were escalated")
         metrics.lag("escalations", "escalations", 0, records=40, oldest_seconds=60.0)
+        metrics.tenants_waiting("tickets", count=2)
         metrics.stuck("tickets", is_stuck=False)
         metrics.stuck("invoices", is_stuck=True)
         metrics.members_differ("tickets", differ=True)
@@ -45,6 +48,8 @@ class Trouble:
         metrics.breaker(SONNET, "open")
         metrics.breaker(HAIKU, "closed")
         metrics.blocked(SONNET, because="The API key is not accepted.")
+        metrics.in_use(Tier.HAIKU, FIRST, "first", in_use=False)
+        metrics.in_use(Tier.HAIKU, HAIKU, "fallback", in_use=True)
         metrics.limit(HAIKU, "requests", limit=1, remaining=0.6)
         metrics.limit(HAIKU, "input_tokens", limit=1e9, remaining=9e8)
         metrics.limit(HAIKU, "output_tokens", limit=1e9, remaining=9e8)
@@ -62,6 +67,8 @@ class Trouble:
         self._waiting += 5
         metrics.lag("tickets", "tickets.raw", 0, records=self._waiting, oldest_seconds=1000.0)
         metrics.in_flight("tickets", "tickets.raw", 0, count=12)
+        metrics.offset_fault("tickets", "ledger_moved")
+        metrics.offset_fault("tickets", "records_expired")
         for _ in range(10):
             metrics.received("tickets", "tickets.raw", 0, size=400)
         for end, count in (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Settings
-from tests.docs import rooms
+from tests.docs import images, rooms
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -66,6 +66,12 @@ def test_names_in_the_architecture_stand_in_a_file_that_their_line_names() -> No
             if not re.search(rf"\b{name}\b", code) or (method and f"def {method}(" not in code):
                 strange.append(f"{name} {method}".strip())
     assert strange == []
+
+
+def test_what_pictures_cost_is_computed_at_the_prices_of_the_table() -> None:
+    assert images.DOCUMENT.read_text("utf-8") == images.document(), (
+        "run python -m tests.docs.images"
+    )
 
 
 def test_the_picture_of_the_rooms_is_that_of_the_import_contract() -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -388,6 +389,70 @@ async def test_what_the_api_says_of_each_model_is_reported() -> None:
     good, bad = await findings(check_access(site(), said))
     assert (good.verdict, bad.detail) == (Verdict.OK, "s-x: No.")
     reported([bad], FAILED, "s-x", "ANTHROPIC_BASE_URL")
+
+
+def described(lifecycle: str, **changes: object) -> dict[str, Any]:
+    return {"type": "model", "lifecycle": lifecycle, **changes}
+
+
+def asked(model: str, description: dict[str, Any] | None = None, *, ok: bool = True) -> Probers:
+    return api_says(Probe(model, ok=ok, detail="So.", described=description))
+
+
+NOVEMBER = date(2026, 11, 25)
+
+
+@pytest.mark.parametrize(
+    ("model", "description", "verdict", "says"),
+    [
+        ("claude-haiku-5-5", described("retired"), FAILED, "has retired, as the API says"),
+        (
+            "claude-haiku-5-5",
+            described("deprecated", retires_at="2027-05-01T00:00:00Z"),
+            WARNING,
+            "retires on 2027-05-01, as the API says",
+        ),
+        ("claude-haiku-5-5", described("deprecated"), WARNING, "on a day that is not set"),
+        ("claude-sonnet-4-5", None, WARNING, "retires on 2026-11-30, by the announcements"),
+        ("anthropic.claude-opus-4-20250514-v1:0", {}, FAILED, "has retired on 2026-06-15, by the"),
+    ],
+)
+async def test_a_model_that_ends_is_reported_by_the_apis_word_or_the_tables(
+    model: str, description: dict[str, Any] | None, verdict: Verdict, says: str
+) -> None:
+    found = await findings(check_access(site(), asked(model, description), lambda: NOVEMBER))
+    reported(found, verdict, model, says, "pipeline evaluate")
+
+
+async def test_a_model_that_has_retired_is_said_to_have_where_the_api_does_not_know_it() -> None:
+    gone = asked("claude-3-5-haiku-20241022", ok=False)
+    found = await findings(check_access(site(), gone, lambda: NOVEMBER))
+    reported(found, FAILED, "has retired on 2026-02-19")
+
+
+@pytest.mark.parametrize(
+    ("model", "description"),
+    [
+        ("claude-haiku-5-5", None),
+        ("claude-haiku-5-5", described("active", retires_at=None)),
+        # The table is older than the API's word.
+        ("claude-sonnet-4-5", described("active", retires_at=None)),
+    ],
+)
+async def test_a_model_that_stays_is_fine(model: str, description: dict[str, Any] | None) -> None:
+    fine(await findings(check_access(site(), asked(model, description), lambda: NOVEMBER)))
+
+
+async def test_clouds_that_retire_models_by_themselves_are_not_held_to_the_table() -> None:
+    there = site(models={"sonnet": {"model": "claude-sonnet-4", "provider": "bedrock",
+                                    "region": "eu-west-1"}})  # fmt: skip
+    fine(await findings(check_access(there, asked("claude-sonnet-4"), lambda: NOVEMBER)))
+
+
+async def test_what_a_model_cannot_do_is_reported() -> None:
+    without = described("active", capabilities={"structured_outputs": {"supported": False}})
+    found = await findings(check_access(site(), asked("claude-haiku-5-5", without)))
+    reported(found, WARNING, "claude-haiku-5-5 has no structured outputs")
 
 
 async def test_a_check_that_comes_to_no_end_is_a_finding() -> None:

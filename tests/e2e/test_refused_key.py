@@ -21,7 +21,7 @@ def blocked(one: Process) -> dict[str, float | None]:
     models = one.settings.models
     return {
         model: one.metric("pipeline_model_blocked", model=model)
-        for model in (models.haiku, models.sonnet)
+        for model in (models.haiku.model, models.sonnet.model)
     }
 
 
@@ -30,7 +30,7 @@ def intake(one: Process) -> list[float | None]:
 
 
 def closed(one: Process) -> float:
-    model = one.settings.models.haiku
+    model = one.settings.models.haiku.model
     return one.metric("pipeline_breaker_state", model=model, state="closed") or 0
 
 

@@ -66,9 +66,9 @@ async def running_services(
 ) -> AsyncIterator[Services]:
     """`pipeline local`, and `pipeline run` pointed at it by what it printed.
 
-    The first two calls find the API overloaded.
+    The first two calls about an address find the API overloaded.
     """
-    async with program(["local", "--fault", "overloaded,next=2"]) as local:
+    async with program(["local", "--fault", "overloaded,next=2,match=change the address"]) as local:
         await local.says("ready")
         variables = exported(local.lines)
         variables |= {"PIPELINE_LOG__FORMAT": "json", "PIPELINE_LOG__LEVEL": "info"}

@@ -135,7 +135,9 @@ async def process(installation: Installation, name: str = "one") -> AsyncIterato
     registry, conditions = CollectorRegistry(), Conditions()
     metrics = Metrics(registry, conditions)
     app, began = App(settings, STAGES), clock()
-    metrics.begin_well(STAGES, (settings.models.haiku, settings.models.sonnet), app.asked())
+    metrics.begin_well(
+        STAGES, (settings.models.haiku.model, settings.models.sonnet.model), app.asked()
+    )
     brokers = MemoryBrokers(installation.broker, process=name)
     gateway = Gateway(
         settings,

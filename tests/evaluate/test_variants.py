@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config import ModelSettings, Settings, TierSettings
 from pipeline.evaluate.evaluation import variant
 from pipeline.model.errors import UsageError
 
@@ -31,7 +31,21 @@ def test_what_is_masked_can_be_compared() -> None:
 
 def test_a_name_with_a_table_is_taken_whole() -> None:
     changed = variant(Settings(), "tickets", "models.haiku=claude-haiku-4-5")
-    assert changed.models.haiku == "claude-haiku-4-5"
+    assert changed.models.haiku.model == "claude-haiku-4-5"
+
+
+def test_another_model_is_asked_at_the_same_provider() -> None:
+    settings = Settings(models=ModelSettings(haiku=TierSettings(model="x", inference_geo="us")))
+    haiku = variant(settings, "tickets", "models.haiku=y").models.haiku
+    assert haiku == TierSettings(model="y", inference_geo="us")
+
+
+def test_providers_can_be_compared() -> None:
+    changes = "models.haiku.resource=acme,models.haiku.provider=foundry"
+    with pytest.raises(UsageError, match="anthropic has no resource"):
+        variant(Settings(), "tickets", changes)
+    changes = 'models.haiku={"model":"x","provider":"foundry","resource":"acme"}'
+    assert variant(Settings(), "tickets", changes).models.haiku.name == "foundry/x"
 
 
 @pytest.mark.parametrize(

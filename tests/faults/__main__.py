@@ -2,6 +2,7 @@
 
 poison         a hostile record every second: what the others are slowed down by
 soak           replicas, brokers and API are ended, frozen, restarted and cut off under load
+disasters      offsets are translated and reset, and a second deployment joins the group
 rebalance      replicas come and go while calls take two seconds
 head-of-line   one call of a minute while thousands pass it, then a crash
 
@@ -20,6 +21,7 @@ from typing import Any
 
 from pipeline.local.apache import ApacheKafka
 from pipeline.model.errors import PipelineError
+from tests.faults.disasters import Disasters, run_disasters
 from tests.faults.head_of_line import HeadOfLine, run_head_of_line
 from tests.faults.poisoned import Poisoned, run_poisoned
 from tests.faults.rebalance import Rebalance, run_rebalance
@@ -50,9 +52,10 @@ SHORT = Soak(
     together=1,
     seed=1,
 )
+SHORT_DISASTERS = Disasters(rounds=1, partitions=6, replicas=2, between=4.0)
 
 
-_SCENARIOS = ("soak", "poison", "rebalance", "head-of-line")
+_SCENARIOS = ("soak", "poison", "disasters", "rebalance", "head-of-line")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,6 +88,11 @@ async def _run(options: argparse.Namespace) -> Result:
                 return await run_poisoned(
                     Poisoned(seed=options.seed), broker, _print, keep=options.keep
                 )
+            case "disasters":
+                disasters = replace(
+                    SHORT_DISASTERS if options.short else Disasters(), seed=options.seed
+                )
+                return await run_disasters(disasters, broker, _print, keep=options.keep)
             case "rebalance":
                 rebalance = Rebalance(seed=options.seed)
                 return await run_rebalance(rebalance, broker, _print, keep=options.keep)
@@ -124,9 +132,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="of the faults and the events")
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=3, help="brokers")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for logs and the timeline")
+    parser.add_argument("--short", action="store_true", help="soak, disasters: a minute or two")
     soak = parser.add_argument_group("soak")
     soak.add_argument("--calm", action="store_true", help="without hostile records")
-    soak.add_argument("--short", action="store_true", help="a minute or two instead of ten")
     soak.add_argument("--seconds", type=float, help="how long events come and faults happen")
     soak.add_argument("--events", type=int, help="at least; the rate follows from the seconds")
     soak.add_argument("--replicas", type=int, help="processes of the pipeline")

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import orjson
 
-from tests.faults.audit import audit
+from tests.faults.audit import Move, audit
 from tests.faults.evidence import collect
 from tests.faults.exposure import Fault, exposures, repetitions
 from tests.faults.report import Result
@@ -22,11 +22,12 @@ async def conclude(
     setting: dict[str, object],
     complaints: Sequence[str] = (),
     notes: dict[str, object] | None = None,
+    moves: Sequence[Move] = (),
 ) -> Result:
     """Read what is on the topics and in the API's ledger, and judge it."""
-    evidence = await asyncio.to_thread(collect, world.servers, world.topics)
+    evidence = await asyncio.to_thread(collect, world.servers, world.topics, moves)
     found = evidence.records
-    findings = audit(found.published, found.escalated, found.ended)
+    findings = audit(found.published, found.escalated, found.ended, moves)
     # What was published twice may be asked twice; calls without an event are about hostile records.
     calls = [
         call
@@ -44,7 +45,7 @@ async def conclude(
         scenario=scenario,
         setting=setting,
         findings=findings,
-        calls=repetitions(calls, exposed),
+        calls=repetitions(calls, exposed, found.decided),
         exposures=exposed,
         aborted=evidence.aborted,
         drained=drained,

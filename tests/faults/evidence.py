@@ -1,13 +1,14 @@
 """What is on the topics after a run, in the audit's terms."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from tests.faults import poison
-from tests.faults.audit import End, Ended, Place, Published
+from tests.faults.audit import End, Ended, Hop, Move, Published
 from tests.faults.poison import Harm
 from tests.faults.reading import Record, open_transactions, read_each
 
@@ -77,16 +78,18 @@ class Sorted:
 
     Args:
         published: Every event.
-        escalated: The source of every committed escalation.
+        escalated: Every committed escalation.
         ended: Every committed end.
-        written: By event and tier, when the committed outcome was written.
+        written: By event, tier and epoch, when the committed outcome was written.
+        decided: By event and tier, how many outcomes were committed.
         hostile: Where each hostile record that ended was delivered, and where it ended.
     """
 
     published: list[Published] = field(default_factory=list)
-    escalated: list[Place] = field(default_factory=list)
+    escalated: list[Hop] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
-    written: dict[tuple[str, str], float] = field(default_factory=dict)
+    written: dict[tuple[str, str, int], float] = field(default_factory=dict)
+    decided: Counter[tuple[str, str]] = field(default_factory=Counter)
     hostile: list[tuple[poison.Place, str]] = field(default_factory=list)
 
 
@@ -107,11 +110,12 @@ class Evidence:
     harm: Harm
 
 
-def collect(servers: str, topics: Topics) -> Evidence:
+def collect(servers: str, topics: Topics, moves: Sequence[Move] = ()) -> Evidence:
     """Read all topics from beginning to end."""
     delivered = poison.delivered(read_each(servers, topics.inputs))
     held_up = open_transactions(servers, topics.outputs)
-    records = sort_records(read_each(servers, topics.all), topics, poison.sources(delivered))
+    hostile = poison.sources(delivered)
+    records = sort_records(read_each(servers, topics.all), topics, hostile, moves)
     committed = sum(1 for _ in read_each(servers, topics.outputs))
     everything = sum(1 for _ in read_each(servers, topics.outputs, committed=False))
     return Evidence(
@@ -126,6 +130,7 @@ def sort_records(
     records: Iterable[Record],
     topics: Topics,
     hostile: Mapping[poison.Place, poison.Place] | None = None,
+    moves: Sequence[Move] = (),
 ) -> Sorted:
     """Separate events, escalations and ends, and what came of hostile records.
 
@@ -133,8 +138,17 @@ def sort_records(
         records: Of all topics.
         topics: Of the run.
         hostile: By the source that a record may state, where the hostile record was delivered.
+        moves: Of the group of the raw topic, in their order.
     """
     found, hostile = Sorted(), hostile or {}
+
+    def outcome(record: Record, event: str, tier: str) -> int:
+        at = (record.topic, record.partition)
+        epoch = sum(record.offset >= move.outputs.get(at, 0) for move in moves)
+        found.written.setdefault((event, tier, epoch), record.written)
+        found.decided[event, tier] += 1
+        return epoch
+
     for record in records:
         if (record.topic, record.partition, record.offset) in hostile:
             continue
@@ -151,12 +165,11 @@ def sort_records(
                 found.hostile.append((hostile[source], end.value))
         elif end is not None:
             ended = _ended(record, end, value or _object(record.value), source)
-            found.ended.append(ended)
-            hop = "sonnet" if ended.escalated else "haiku"
-            found.written.setdefault((ended.event, hop), record.written)
+            epoch = outcome(record, ended.event, "sonnet" if ended.escalated else "haiku")
+            found.ended.append(replace(ended, epoch=epoch))
         elif record.topic == topics.escalations:
-            found.escalated.append(source[1:])
-            found.written.setdefault((str(value.get("event_id")), "haiku"), record.written)
+            epoch = outcome(record, str(value.get("event_id")), "haiku")
+            found.escalated.append(Hop(source[1:], epoch))
         else:
             place = (record.partition, record.offset)
             found.published.append(Published(str(value.get("id")), record.key, place))

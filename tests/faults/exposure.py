@@ -17,6 +17,9 @@ from enum import StrEnum
 
 UNEXPLAINED_AT_MOST = 0.001
 """Of the calls that were made."""
+RECENTLY = 0.25
+"""Seconds before its process ended in which an answer may have come that was not committed: a
+partition commits every 200 ms (`stream.commit_interval`), and a commit takes a while."""
 
 
 class Kind(StrEnum):
@@ -72,6 +75,7 @@ class Fault:
             then may reach the API later, and counts.
         woke: When a frozen process went on.
         noticed: When it must have learned that it had been taken for dead.
+        epoch: How many moves of the group came before it.
     """
 
     kind: Kind
@@ -80,6 +84,7 @@ class Fault:
     at: float
     woke: float | None = None
     noticed: float | None = None
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +96,13 @@ class Exposure:
         uncommitted: Calls that had begun and whose outcome was not committed.
         in_vain: Calls that a frozen process began after it woke, before it could know, about what
             others asked, too.
+        recent: Calls that were in flight, or answered in the last `RECENTLY` seconds.
     """
 
     fault: Fault
     uncommitted: frozenset[Call]
     in_vain: frozenset[Call]
+    recent: frozenset[Call] = frozenset()
 
     @property
     def calls(self) -> frozenset[Call]:
@@ -109,15 +116,18 @@ class Repetitions:
 
     Args:
         made: Calls that were paid.
-        repeated: Those beyond the first for the same question.
+        repeated: Those beyond the first for the same question, or beyond the results that moves
+            of the group asked for.
         bound: The sum over all kills of processes of what was in flight and uncommitted; for one
             that was frozen, at its freezing and at the moment when it noticed.
+        recent: The same sum of what was in flight or answered in the last `RECENTLY` seconds.
         unexplained: Questions that were asked more often than faults endangered their calls.
     """
 
     made: int
     repeated: int
     bound: int
+    recent: int
     unexplained: tuple[str, ...]
 
     @property
@@ -129,18 +139,18 @@ class Repetitions:
         one call in a thousand may be without an explanation, as long as the bound holds.
         """
         few = UNEXPLAINED_AT_MOST * self.made
-        return self.repeated <= self.bound and len(self.unexplained) <= few
+        return self.repeated <= min(self.bound, self.recent) and len(self.unexplained) <= few
 
 
 def exposures(
-    faults: Iterable[Fault], calls: Sequence[Call], written: Mapping[tuple[str, str], float]
+    faults: Iterable[Fault], calls: Sequence[Call], written: Mapping[tuple[str, str, int], float]
 ) -> list[Exposure]:
     """What each fault endangered.
 
     Args:
         faults: Those that were done.
         calls: Those that were paid.
-        written: By event and tier, when the outcome that was committed was written.
+        written: By event, tier and epoch, when the outcome that was committed was written.
     """
     by_caller: dict[str, list[Call]] = defaultdict(list)
     callers: dict[Question, set[str]] = defaultdict(set)
@@ -151,12 +161,14 @@ def exposures(
     for fault in faults:
         own = calls if fault.caller is None else by_caller[fault.caller]
         before = fault.at if fault.caller is None else fault.woke or float("inf")
+        sent = [call for call in own if call.began < before]
         uncommitted = frozenset(
             call
-            for call in own
-            if call.began < before
-            and written.get((call.question.event, call.question.tier), float("inf")) > fault.at
+            for call in sent
+            if written.get((call.question.event, call.question.tier, fault.epoch), float("inf"))
+            > fault.at
         )
+        recent = frozenset(call for call in sent if call.ended > fault.at - RECENTLY)
         in_vain = frozenset[Call]()
         if fault.woke is not None and fault.noticed is not None:
             in_vain = frozenset(
@@ -164,35 +176,52 @@ def exposures(
                 for call in own
                 if fault.woke <= call.began <= fault.noticed and len(callers[call.question]) > 1
             )
-        found.append(Exposure(fault, uncommitted, in_vain))
+        found.append(Exposure(fault, uncommitted, in_vain, recent))
     return found
 
 
-def repetitions(calls: Sequence[Call], exposed: Iterable[Exposure]) -> Repetitions:
+def repetitions(
+    calls: Sequence[Call],
+    exposed: Iterable[Exposure],
+    decided: Mapping[tuple[str, str], int] | None = None,
+) -> Repetitions:
     """Count what was paid more than once, and hold it against what was endangered.
 
     Only kills of processes count for the bound; a broker's end endangers calls, too, but
     explains single repetitions only.
+
+    Args:
+        calls: Those that were paid.
+        exposed: What each fault endangered.
+        decided: By event and tier, how many outcomes were committed: where the audit found that
+            each was asked for, so was a call for each.
     """
     by_question: dict[Question, list[Call]] = defaultdict(list)
     for call in calls:
         by_question[call.question].append(call)
     endangered: set[Call] = set()
-    bound = 0
+    bound = recent = 0
     for exposure in exposed:
         endangered |= exposure.calls
         if exposure.fault.kind in PROCESS_KINDS:
             bound += len(exposure.calls)
-    again = {question: asked for question, asked in by_question.items() if len(asked) > 1}
+            recent += len(exposure.recent | exposure.in_vain)
+    again = {
+        question: beyond
+        for question, asked in by_question.items()
+        if (beyond := len(asked) - max(1, (decided or {}).get((question.event, question.tier), 1)))
+        > 0
+    }
     return Repetitions(
         made=len(calls),
-        repeated=sum(len(asked) - 1 for asked in again.values()),
+        repeated=sum(again.values()),
         bound=bound,
+        recent=recent,
         unexplained=tuple(
             sorted(
                 f"{question.event} ({question.tier})"
-                for question, asked in again.items()
-                if len(endangered.intersection(asked)) < len(asked) - 1
+                for question, beyond in again.items()
+                if len(endangered.intersection(by_question[question])) < beyond
             )
         ),
     )

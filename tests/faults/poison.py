@@ -311,12 +311,18 @@ class Poisoner:
         self._producers: dict[Codec, Producer] = {}
         self.refused: list[str] = []
 
-    async def publish(self, records: Iterable[Hostile], *, enough: Callable[[], bool]) -> None:
-        """Publish one a second until there have been enough, then wait for their delivery."""
+    async def publish(
+        self,
+        records: Iterable[Hostile],
+        *,
+        enough: Callable[[], bool] = lambda: False,
+        rate: float = 1.0,
+    ) -> None:
+        """Publish so many a second until there have been enough; then wait for their delivery."""
         now = asyncio.get_running_loop().time
         started = now()
         for sent, record in enumerate(records):
-            while sent > now() - started and not enough():
+            while sent > rate * (now() - started) and not enough():
                 for producer in self._producers.values():
                     producer.poll(0)
                 await asyncio.sleep(_TICK)

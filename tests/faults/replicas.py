@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,15 +42,22 @@ class Replica:
         stages: What it runs.
         environment: Variables that point it at brokers and API, and all other settings.
         directory: Where its logs go.
+        module: Whose command line it is.
     """
 
     def __init__(
-        self, number: int, stages: Sequence[str], environment: Mapping[str, str], directory: Path
+        self,
+        number: int,
+        stages: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        *,
+        module: str = "pipeline.cli",
     ) -> None:
         self.name = f"replica {number}"
         self.unasked: list[UnaskedEnd] = []
         self.late_ends = 0
-        self._command = [sys.executable, "-m", "pipeline.cli", "run", "--json", *stages]
+        self._command = [sys.executable, "-m", module, "run", "--json", *stages]
         self._environment = {**environment, "PYTHONPATH": str(_ROOT), "PIPELINE_HTTP__PORT": "0"}
         self._number = number
         self._directory = directory
@@ -77,6 +85,12 @@ class Replica:
         return said["dashboard"] if said is not None else None
 
     @property
+    def said(self) -> str:
+        """All that its processes have written so far."""
+        logs = sorted(self._directory.glob(f"replica-{self._number}-*.log"))
+        return "".join(log.read_text(errors="replace") for log in logs)
+
+    @property
     def running(self) -> bool:
         """Whether it runs."""
         return self._child is not None and self._child.running
@@ -89,6 +103,26 @@ class Replica:
         environment = {**self._environment, "ANTHROPIC_API_KEY": self._key}
         self._child = Child(self._command, log=log, env=environment)
         self._is_wanted = True
+
+    def asked(self, path: str) -> str:
+        """What it answers at a path of its HTTP port, an error too; empty where nothing does."""
+        at = self.dashboard
+        if at is None:
+            return ""
+        try:
+            with urllib.request.urlopen(f"{at}{path}", timeout=_ANSWER_WITHIN) as response:
+                answer: bytes = response.read()
+        except urllib.error.HTTPError as refused:
+            with refused:
+                answer = refused.read()
+        except OSError:
+            return ""
+        return answer.decode()
+
+    def counted(self, sample: str) -> float:
+        """The value of a sample, by its name and its labels as they are written."""
+        lines = (line.rpartition(" ") for line in self.asked("/metrics").splitlines())
+        return sum(float(value) for name, _, value in lines if name == sample)
 
     async def joined(self, within: float) -> bool:
         """Wait until it has partitions of all its groups, which others may have to release first.
@@ -175,15 +209,4 @@ class Replica:
             self.deliveries.add(said["delivery"])
 
     def _has_joined(self) -> bool:
-        at = self.dashboard
-        return at is not None and _rebalanced(f"{at}/metrics") >= self._stages
-
-
-def _rebalanced(url: str) -> set[str]:
-    """The stages that have gone through a rebalance, by a replica's own metrics."""
-    try:
-        with urllib.request.urlopen(url, timeout=_ANSWER_WITHIN) as response:
-            page = response.read().decode()
-    except OSError:
-        return set()
-    return set(_ASSIGNED.findall(page))
+        return set(_ASSIGNED.findall(self.asked("/metrics"))) >= self._stages

@@ -72,6 +72,8 @@ class Result:
             "published": findings.published,
             "ended": findings.ends,
             "escalated": findings.escalated,
+            "again": findings.again,
+            "skipped": findings.skipped,
             "lost": len(findings.lost),
             "duplicated": len(findings.duplicated),
             "out_of_order": len(findings.out_of_order),
@@ -81,6 +83,7 @@ class Result:
             "calls_made": calls.made,
             "calls_repeated": calls.repeated,
             "calls_repeated_at_most": calls.bound,
+            "calls_in_flight_or_recent": calls.recent,
             "calls_repeated_unexplained": len(calls.unexplained),
             "aborted_records": self.aborted,
             "faults": {kind: len(each) for kind, each in self._by_kind().items()},
@@ -122,20 +125,23 @@ class Result:
             "events published": findings.published,
             **{f"  ended: {end}": n for end, n in sorted(findings.ends.items())},
             "  of these over Sonnet": findings.escalated,
+            **({"again, as moved": findings.again} if findings.again else {}),
+            **({"skipped, as moved": findings.skipped} if findings.skipped else {}),
             "lost": len(findings.lost),
             "duplicated": len(findings.duplicated),
             "out of order": len(findings.out_of_order),
             "dead letters": len(findings.dead_lettered),
             "calls paid (simulated)": calls.made,
             "calls repeated": calls.repeated,
-            "  at most": calls.bound,
+            "  at most, uncommitted": calls.bound,
+            "  at most, in flight or recent": calls.recent,
             "  not explained by a fault": len(calls.unexplained),
             "records aborted, unseen": self.aborted,
             "hostile records": self.harm.published,
             **{f"  hostile {end}": n for end, n in sorted(self.harm.ends.items())},
             **self.notes,
         }
-        return ["", *(f"{name:<28}{number:>10}" for name, number in rows.items())]
+        return ["", *(f"{name:<32}{number:>10}" for name, number in rows.items())]
 
     def _wrong(self) -> list[str]:
         findings = self.findings

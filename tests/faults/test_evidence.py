@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from tests.faults.audit import End, Ended, Published
+from tests.faults.audit import End, Ended, Hop, Move, Published
 from tests.faults.evidence import NOWHERE, Sorted, Topics, sort_records
 from tests.faults.reading import Record
 
@@ -36,7 +36,7 @@ def test_an_end_is_read_with_its_event_its_source_and_its_way(
     whole = {"event_id": "a", **SOURCE, **value}
     found = sort_records([record(f"x.{topic}", whole, offset=2)], TOPICS)
     assert found.ended == [Ended("a", (3, 7), end, escalated, "k", 1, 2)]
-    assert found.written == {("a", "sonnet" if escalated else "haiku"): 5.0}
+    assert found.written == {("a", "sonnet" if escalated else "haiku", 0): 5.0}
 
 
 def test_the_source_of_a_dead_letter_is_read_from_its_headers() -> None:
@@ -59,8 +59,8 @@ def test_a_dead_letter_of_an_escalation_is_the_end_of_the_event_that_it_is_about
 
 def test_an_escalation_is_the_end_of_its_first_hop() -> None:
     found = sort_records([record(TOPICS.escalations, {"event_id": "a", **SOURCE})], TOPICS)
-    assert found.escalated == [(3, 7)]
-    assert found.written == {("a", "haiku"): 5.0}
+    assert found.escalated == [Hop((3, 7))]
+    assert found.written == {("a", "haiku", 0): 5.0}
     assert not found.ended
 
 
@@ -80,3 +80,13 @@ def test_what_came_of_a_hostile_record_is_kept_apart_from_the_events() -> None:
     ]
     found = sort_records(records, TOPICS, {at: at, claimed: at})
     assert found == Sorted(hostile=[(at, "review")])
+
+
+def test_what_was_written_after_a_move_of_the_group_is_of_another_epoch() -> None:
+    moves = [Move("moved", {3: 0}, {("x.tickets.enriched", 1): end}) for end in (1, 3)]
+    whole = {"event_id": "a", "decided_by": "haiku", **SOURCE}
+    records = [record("x.tickets.enriched", whole, offset=offset) for offset in range(4)]
+    found = sort_records(records, TOPICS, moves=moves)
+    assert [ended.epoch for ended in found.ended] == [0, 1, 1, 2]
+    assert found.written.keys() == {("a", "haiku", epoch) for epoch in range(3)}
+    assert found.decided == {("a", "haiku"): 4}

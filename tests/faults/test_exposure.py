@@ -1,5 +1,7 @@
 """Repeated calls are held against what each fault endangered, and no more is excused."""
 
+from dataclasses import replace
+
 from tests.faults.exposure import Call, Exposure, Fault, Kind, Question, exposures, repetitions
 
 
@@ -17,7 +19,7 @@ def events(exposure: Exposure) -> set[str]:
 
 def test_a_kill_endangers_what_its_process_asked_and_had_not_committed() -> None:
     calls = [call("a", "r", 1.0), call("b", "r", 1.1), call("c", "other", 1.2)]
-    written = {("a", "haiku"): 1.5, ("b", "haiku"): 9.0, ("c", "haiku"): 9.0}
+    written = {("a", "haiku", 0): 1.5, ("b", "haiku", 0): 9.0, ("c", "haiku", 0): 9.0}
     [exposure] = exposures([kill("r", 2.0)], calls, written)
     assert events(exposure) == {"b"}
 
@@ -29,13 +31,13 @@ def test_what_was_never_written_is_uncommitted() -> None:
 
 def test_the_hops_of_an_event_are_written_at_times_of_their_own() -> None:
     calls = [call("a", "r", 1.0), call("a", "r", 1.8, tier="sonnet")]
-    written = {("a", "haiku"): 1.5, ("a", "sonnet"): 9.0}
+    written = {("a", "haiku", 0): 1.5, ("a", "sonnet", 0): 9.0}
     [exposure] = exposures([kill("r", 2.0)], calls, written)
     assert {each.question.tier for each in exposure.uncommitted} == {"sonnet"}
 
 
 def test_what_a_killed_process_had_sent_counts_even_if_it_arrived_later() -> None:
-    [exposure] = exposures([kill("r", 2.0)], [call("a", "r", 2.1)], {("a", "haiku"): 9.0})
+    [exposure] = exposures([kill("r", 2.0)], [call("a", "r", 2.1)], {("a", "haiku", 0): 9.0})
     assert events(exposure) == {"a"}
 
 
@@ -49,7 +51,12 @@ def test_a_frozen_process_asks_in_vain_until_it_must_have_noticed() -> None:
     frozen = Fault(Kind.STOP, "replica 0", "r", 2.0, woke=10.0, noticed=12.0)
     others = [call("b", "s", 4.0), call("c", "s", 4.0)]
     own = [call("a", "r", 1.0), call("b", "r", 10.5), call("c", "r", 13.0), call("d", "r", 10.5)]
-    written = {("a", "haiku"): 1.5, ("b", "haiku"): 5.0, ("c", "haiku"): 5.0, ("d", "haiku"): 11.0}
+    written = {
+        ("a", "haiku", 0): 1.5,
+        ("b", "haiku", 0): 5.0,
+        ("c", "haiku", 0): 5.0,
+        ("d", "haiku", 0): 11.0,
+    }
     [exposure] = exposures([frozen], [*others, *own], written)
     assert not exposure.uncommitted
     assert {each.question.event for each in exposure.in_vain} == {"b"}
@@ -57,7 +64,7 @@ def test_a_frozen_process_asks_in_vain_until_it_must_have_noticed() -> None:
 
 def test_no_more_may_be_repeated_than_was_endangered() -> None:
     calls = [call("a", "r", 1.0), call("a", "s", 3.0), call("b", "r", 1.0), call("b", "s", 3.0)]
-    written = {("a", "haiku"): 4.0, ("b", "haiku"): 1.5}
+    written = {("a", "haiku", 0): 4.0, ("b", "haiku", 0): 1.5}
     found = repetitions(calls, exposures([kill("r", 2.0)], calls, written))
     assert (found.made, found.repeated, found.bound) == (4, 2, 1)
     assert found.unexplained == ("b (haiku)",)
@@ -66,7 +73,7 @@ def test_no_more_may_be_repeated_than_was_endangered() -> None:
 
 def test_what_one_fault_endangered_excuses_no_repetition_of_something_else() -> None:
     calls = [call("a", "r", 1.0), call("b", "r", 1.0), call("c", "s", 1.0), call("c", "s", 3.0)]
-    found = repetitions(calls, exposures([kill("r", 2.0)], calls, {("c", "haiku"): 4.0}))
+    found = repetitions(calls, exposures([kill("r", 2.0)], calls, {("c", "haiku", 0): 4.0}))
     assert found.repeated < found.bound
     assert found.unexplained == ("c (haiku)",)
     assert not found.ok
@@ -74,14 +81,14 @@ def test_what_one_fault_endangered_excuses_no_repetition_of_something_else() -> 
 
 def test_one_fault_excuses_one_repetition_of_a_question() -> None:
     calls = [call("a", "r", 1.0), call("a", "s", 3.0), call("a", "t", 5.0)]
-    found = repetitions(calls, exposures([kill("r", 2.0)], calls, {("a", "haiku"): 6.0}))
+    found = repetitions(calls, exposures([kill("r", 2.0)], calls, {("a", "haiku", 0): 6.0}))
     assert found.unexplained == ("a (haiku)",)
 
 
 def test_ends_of_brokers_explain_repetitions_but_do_not_widen_the_bound() -> None:
     calls = [call("a", "r", 1.0), call("a", "s", 3.0)]
     broker = Fault(Kind.BROKER_STOP, "node 1", None, 2.0)
-    found = repetitions(calls, exposures([broker], calls, {("a", "haiku"): 4.0}))
+    found = repetitions(calls, exposures([broker], calls, {("a", "haiku", 0): 4.0}))
     assert not found.unexplained
     assert (found.repeated, found.bound) == (1, 0)
     assert not found.ok
@@ -91,3 +98,28 @@ def test_without_faults_nothing_may_be_repeated() -> None:
     once = [call("a", "r", 1.0), call("a", "r", 1.5, tier="sonnet")]
     assert repetitions(once, []).ok
     assert not repetitions([*once, call("a", "r", 2.0)], []).ok
+
+
+def test_what_was_written_before_a_move_of_the_group_is_asked_for_again_after_it() -> None:
+    later = replace(kill("r", 9.0), epoch=1)
+    calls = [call("a", "r", 8.9)]
+    written = {("a", "haiku", 0): 1.0}
+    [exposure] = exposures([later], calls, written)
+    assert events(exposure) == {"a"}
+
+
+def test_a_call_for_each_outcome_that_a_move_asked_for_is_no_repetition() -> None:
+    calls = [call("a", "r", 1.0), call("a", "s", 3.0), call("a", "t", 5.0)]
+    found = repetitions(calls, [], {("a", "haiku"): 2})
+    assert (found.repeated, found.unexplained) == (1, ("a (haiku)",))
+    assert repetitions(calls, [], {("a", "haiku"): 3}).ok
+
+
+def test_no_more_may_be_repeated_than_was_in_flight_or_has_just_been_answered() -> None:
+    calls = [call("a", "r", 1.0), call("b", "r", 1.6), call("a", "s", 3.0), call("b", "s", 3.0)]
+    exposed = exposures([kill("r", 2.0)], calls, {})
+    found = repetitions(calls, exposed)
+    assert (found.repeated, found.bound, found.recent) == (2, 2, 1)
+    assert not found.unexplained
+    assert not found.ok
+    assert repetitions(calls[1:2] + calls[3:], exposed).ok

@@ -16,7 +16,7 @@ GOOD = Result(
     scenario="fault run",
     setting={"seed": 1},
     findings=audit(sent("a", "b"), [], came("a", "b")),
-    calls=Repetitions(made=3, repeated=1, bound=2, unexplained=()),
+    calls=Repetitions(made=3, repeated=1, bound=2, recent=2, unexplained=()),
     exposures=[Exposure(Fault(Kind.KILL, "replica 0", "r", 2.0), frozenset(), frozenset())],
     aborted=4,
     drained=True,
@@ -51,8 +51,12 @@ def test_a_good_result_is_reported_as_table_and_as_json() -> None:
     ("result", "said"),
     [
         (replace(GOOD, findings=LOST), "lost: b"),
-        (replace(GOOD, calls=Repetitions(3, 3, 2, ())), None),
-        (replace(GOOD, calls=Repetitions(3, 1, 2, ("a (haiku)",))), "without a fault: a (haiku)"),
+        (replace(GOOD, calls=Repetitions(3, 3, 2, 3, ())), None),
+        (replace(GOOD, calls=Repetitions(3, 3, 3, 2, ())), None),
+        (
+            replace(GOOD, calls=Repetitions(3, 1, 2, 2, ("a (haiku)",))),
+            "without a fault: a (haiku)",
+        ),
         (replace(GOOD, drained=False), "not everything was committed"),
         (replace(GOOD, delivery=["at_least_once", "exactly_once"]), "delivery in force: at_least"),
         (replace(GOOD, delivery=[]), "delivery in force: unknown"),

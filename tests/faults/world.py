@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ class World:
     publisher: Publisher
     poisoner: Poisoner
     replicas: tuple[Replica, ...]
+    others: tuple[Replica, ...]
     directory: Path
 
     @property
@@ -62,7 +63,7 @@ class World:
     async def stop_replicas(self) -> None:
         """SIGTERM for all, and wait for their ends."""
         async with asyncio.TaskGroup() as group:
-            for replica in self.replicas:
+            for replica in (*self.replicas, *self.others):
                 group.create_task(replica.stop())
 
     def _is_drained(self) -> bool:
@@ -82,6 +83,8 @@ async def make_world(
     stages: tuple[str, ...] = ("tickets",),
     prefix: str = "",
     settings: Mapping[str, str] | None = None,
+    others: Sequence[Mapping[str, str]] = (),
+    module: str = "pipeline.cli",
     keep: Path | None = None,
 ) -> AsyncIterator[World]:
     """Make the topics and start the simulated API; replicas are started by the scenario.
@@ -93,6 +96,8 @@ async def make_world(
         stages: That the replicas run, beside the escalations; the first has the run's events.
         prefix: Before every topic and group.
         settings: More variables for the replicas.
+        others: Of replicas of another deployment, each its further variables.
+        module: Whose command line the replicas are.
         keep: Where the replicas' logs go, and what was found; a folder that is removed if None.
     """
     topics = Topics(prefix, stages)
@@ -117,10 +122,14 @@ async def make_world(
             **(settings or {}),
         }
         served = (*stages, "escalations")
-        processes = tuple(Replica(n, served, environment, keep) for n in range(replicas))
+        mine = tuple(Replica(n, served, environment, keep, module=module) for n in range(replicas))
+        theirs = tuple(
+            Replica(n, served, {**environment, **more}, keep)
+            for n, more in enumerate(others, replicas)
+        )
         publisher = Publisher(broker.bootstrap_servers, topics.raw)
         poisoner = Poisoner(broker.bootstrap_servers, prefix)
-        world = World(broker, topics, partitions, api, publisher, poisoner, processes, keep)
+        world = World(broker, topics, partitions, api, publisher, poisoner, mine, theirs, keep)
         try:
             yield world
         finally:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -30,7 +31,9 @@ from pipeline.stream.protocols import (
     TopicPartition,
 )
 from pipeline.stream.records import Disposition, Handler, Outcome, Outgoing, Received
+from pipeline.stream.tenants import Tenants
 from tests.brokers import FreshName, needs_kafka
+from tests.stream.parking import Broke
 from tests.stream.workbench import until
 
 PARTITIONS = 4
@@ -139,6 +142,7 @@ async def engine(
     observer: Observer | None = None,
     instance: str | None = None,
     session_timeout: float = 20,
+    tenants: Tenants | None = None,
 ) -> AsyncIterator[Engine]:
     settings = topics.settings.model_copy(
         update={"session_timeout": session_timeout, "group_instance_id": instance}
@@ -152,6 +156,7 @@ async def engine(
         group=topics.group,
         settings=stream,
         observer=observer or Observer(),
+        tenants=tenants,
     )
     stop = asyncio.Event()
     task = asyncio.create_task(made.run(stop))
@@ -175,6 +180,36 @@ async def test_every_record_comes_out_once_and_in_the_order_of_its_key(
         await topics.publish(*values)
         await topics.wait_until_committed()
         assert running.status().is_ready
+    found = await topics.output_values()
+    assert sorted(found, key=int) == values
+    for key in range(50):
+        of_key = [int(value) for value in found if int(value) % 50 == key]
+        assert of_key == sorted(of_key)
+    assert set(calls.values()) == {1}
+
+
+async def test_a_tenant_that_waits_is_left_in_kafka_and_read_again_by_another_process(
+    topics: Topics,
+) -> None:
+    calls: Counter[bytes] = Counter()
+    values, broke = numbered(3000), [Broke({"odd"})]
+
+    def tenant_of(record: Received) -> str:
+        return "odd" if int(record.value or b"0") % 2 else "even"
+
+    def tenants() -> Tenants:
+        return Tenants("parity", tenant_of, lambda: broke[0])
+
+    handle = copier(topics, calls, 0.0)
+    await topics.publish(*values)
+    async with engine(topics, handle, tenants=tenants()) as running:
+        await until(lambda: running.status().lag == 1500)
+        assert running.status().in_flight == 0
+    assert sorted(await topics.output_values(), key=int) == values[::2]
+    async with engine(topics, handle, tenants=tenants()) as running:
+        await until(lambda: running.status().lag == 1500)
+        broke[0] = Broke()
+        await topics.wait_until_committed()
     found = await topics.output_values()
     assert sorted(found, key=int) == values
     for key in range(50):
@@ -254,6 +289,31 @@ async def test_a_static_member_comes_back_to_its_partitions_without_a_rebalance(
     assert after == before
     assert sorted(await topics.output_values(), key=int) == values
     assert set(calls.values()) == {1}
+
+
+@pytest.mark.kafka
+async def test_an_event_loop_that_is_blocked_for_most_of_a_session_keeps_it(
+    kafka_topics: Topics,
+) -> None:
+    """Heartbeats are a twentieth of the time-out apart."""
+    session = 6.0
+    rebalances: list[int] = []
+
+    async def handle(record: Received) -> Outcome:
+        time.sleep(0.8 * session)  # noqa: ASYNC251 - that is what is tested
+        return Outcome(Disposition.ENRICHED, ())
+
+    class Rebalances(Observer):
+        def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
+            rebalances.append(partitions)
+
+    watcher = Rebalances()
+    async with engine(kafka_topics, handle, observer=watcher, session_timeout=session):
+        await kafka_topics.publish(b"hog")
+        await kafka_topics.wait_until_committed()
+        # For the heartbeat that would say that it had been taken for dead.
+        await asyncio.sleep(0.2 * session)
+    assert rebalances == [PARTITIONS]
 
 
 @pytest.mark.kafka

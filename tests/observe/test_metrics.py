@@ -220,6 +220,30 @@ def test_a_model_whose_breaker_is_open_does_not_answer(
     assert conditions.not_answering() is None
 
 
+def test_a_model_that_no_tier_asks_at_present_may_be_away(
+    metrics: Metrics, conditions: Conditions
+) -> None:
+    metrics.in_use(Tier.HAIKU, "m", "first", in_use=True)
+    metrics.in_use(Tier.HAIKU, "aws/m", "fallback", in_use=False)
+    metrics.breaker("m", "open")
+    assert "m" in (conditions.not_answering() or "")
+    metrics.in_use(Tier.HAIKU, "m", "first", in_use=False)
+    metrics.in_use(Tier.HAIKU, "aws/m", "fallback", in_use=True)
+    assert conditions.not_answering() is None
+    metrics.in_use(Tier.SONNET, "m", "first", in_use=True)
+    assert conditions.not_answering() is not None
+
+
+def test_a_question_that_moved_is_counted_with_what_may_be_paid_twice(
+    metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    metrics.moved("tickets", "m", maybe_billed=0)
+    metrics.moved("tickets", "m", maybe_billed=2)
+    seen = reading(registry)
+    assert seen.total(catalogue.MOVED, stage="tickets", model="m") == 2
+    assert seen.total(catalogue.UNANSWERED, stage="tickets", model="m") == 2
+
+
 def test_what_rules_ask_for_is_there_at_0_before_anything_happens(
     metrics: Metrics, registry: CollectorRegistry
 ) -> None:

@@ -203,3 +203,16 @@ def test_what_workers_say_of_one_thing_counts_once(
     assert (model["limits"], model["remaining"]) == ({"requests": 100}, {"requests": 50})
     assert (tickets["spent"], tickets["budget"]) == ({"day": 1.5}, {"day": 5})
     assert (tickets["lag_events"], model["calls"]) == (20, {"answered": 2})
+
+
+def test_a_model_shows_which_tiers_ask_it_and_in_which_place(
+    status: Status, metrics: Metrics
+) -> None:
+    metrics.in_use(Tier.HAIKU, "m", "first", in_use=False)
+    metrics.in_use(Tier.HAIKU, "aws/m", "fallback", in_use=True)
+    metrics.in_use(Tier.SONNET, "aws/m", "first", in_use=True)
+    places = {model["name"]: model["places"] for model in status.view()["models"]}
+    assert places == {
+        "m": {"first": {"haiku": False}, "fallback": {}},
+        "aws/m": {"first": {"sonnet": True}, "fallback": {"haiku": True}},
+    }

@@ -6,7 +6,7 @@ the machine, so a seed that fails once fails always: `run_history(seed)` shows i
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 from random import Random
@@ -17,6 +17,7 @@ from pipeline.stream.engine import Engine
 from pipeline.stream.ledger import OffsetLedger
 from pipeline.stream.protocols import Brokers, TopicPartition
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
+from pipeline.stream.tenants import Tenants
 from pipeline.testing import Fault, MemoryBroker, MemoryBrokers, run_in_virtual_time
 from pipeline.testing.memory_broker import TransactionState
 
@@ -143,6 +144,19 @@ class Process:
     task: "asyncio.Task[None] | None" = None
 
 
+@dataclass(frozen=True, eq=False)
+class Whims:
+    """Tenants that may spend nothing for now."""
+
+    names: Set[str] = frozenset()
+
+    def __contains__(self, tenant: object) -> bool:
+        return tenant in self.names
+
+    def is_used_up(self, tenant: str) -> bool:
+        return tenant in self.names
+
+
 BreakSessions = Callable[[MemoryBrokers], Brokers]
 
 
@@ -156,9 +170,13 @@ class History:
         *,
         ordering: Ordering | None = None,
         break_sessions: BreakSessions | None = None,
+        has_tenants: bool = False,
     ) -> None:
         self.random = Random(seed)
         self.scenario = Scenario.of(self.random, delivery)
+        # Draws of its own: a seed without tenants is the same history as ever.
+        self._whims = Random(seed) if has_tenants else None
+        self._waiting = Whims()
         self._ordering = ordering or self.scenario.ordering
         self._break_sessions = break_sessions
         self.broker = MemoryBroker()
@@ -175,10 +193,13 @@ class History:
         for _ in range(self.scenario.processes):
             self.start_process()
         publishing = asyncio.create_task(self._publish())
+        changing = asyncio.create_task(self._change_tenants())
         for _ in range(self.random.randint(0, 4)):
             await asyncio.sleep(self.random.random() * 1.5)
             await self._disrupt()
         await publishing
+        changing.cancel()
+        self._waiting = Whims()
         self.faults.is_calm = True
         for process in self.processes:
             process.brokers.link.thaw()
@@ -209,12 +230,26 @@ class History:
             brokers=self._break_sessions(brokers) if self._break_sessions else brokers,
             group=GROUP,
             settings=self.scenario.settings,
+            tenants=self._tenants(),
             commit_count=self.scenario.commit_count,
             ordering=self._ordering,
         )
         process.task = asyncio.create_task(engine.run(process.stop))
         self.processes.append(process)
         return process
+
+    def _tenants(self) -> Tenants | None:
+        """Each key is a tenant's."""
+        if self._whims is None:
+            return None
+        return Tenants("key", lambda record: (record.key or b"").decode(), lambda: self._waiting)
+
+    async def _change_tenants(self) -> None:
+        """Now this tenant may go on, now that."""
+        while self._whims is not None:
+            await asyncio.sleep(self._whims.random() * 0.5)
+            keys = range(self.scenario.keys)
+            self._waiting = Whims({f"k{key}" for key in keys if self._whims.random() < 0.5})
 
     async def end(self, process: Process) -> None:
         """SIGTERM."""
@@ -362,10 +397,18 @@ def run_history(
     *,
     ordering: Ordering | None = None,
     break_sessions: BreakSessions | None = None,
+    has_tenants: bool = False,
 ) -> Audit:
-    """One history in virtual time."""
+    """One history in virtual time; with tenants, each key is one, and they have to wait in turn."""
 
     async def main() -> Audit:
-        return await History(seed, delivery, ordering=ordering, break_sessions=break_sessions).run()
+        history = History(
+            seed,
+            delivery,
+            ordering=ordering,
+            break_sessions=break_sessions,
+            has_tenants=has_tenants,
+        )
+        return await history.run()
 
     return run_in_virtual_time(main())

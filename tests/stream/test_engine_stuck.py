@@ -7,7 +7,7 @@ import pytest
 from pipeline.stream.monitor import Stuck
 from pipeline.testing import Fault, NoFaults
 from tests.stream.virtual import virtual_time
-from tests.stream.workbench import Bench, Notes, running, until
+from tests.stream.workbench import Bench, Gate, Notes, running, until
 
 
 class LostFetches(NoFaults):
@@ -52,3 +52,23 @@ async def test_a_call_that_takes_long_is_not_the_stream_being_stuck() -> None:
         assert one.engine.status().is_ready
         release.set()
         await until(lambda: bench.output() == [b"slow"])
+
+
+@virtual_time
+async def test_intake_that_opens_for_moments_in_an_outage_is_not_the_stream_being_stuck() -> None:
+    bench, faults, gate, notes = Bench(), LostFetches(), Gate(), Notes()
+    options = {"faults": faults, "gate": gate, "observer": notes, "stuck_after": 60}
+    async with running(bench, **options) as one:
+        # In so short a time nothing comes in.
+        faults.are_lost = True
+        bench.publish(b"a")
+        for _ in range(300):
+            gate.reason = "The API is away."
+            await asyncio.sleep(3)
+            gate.reason = None
+            await asyncio.sleep(0.5)
+        assert one.task is not None
+        assert not one.task.done()
+        faults.are_lost = False
+        await until(lambda: bench.output() == [b"a"])
+    assert notes.stuck_changes == []

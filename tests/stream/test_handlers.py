@@ -2,9 +2,12 @@
 
 import asyncio
 from datetime import UTC, datetime
+from math import inf
 
 from pipeline.stream.handlers import Answers, ConcurrencyLimiter
 from pipeline.stream.records import Disposition, Handler, Outcome, Received
+from pipeline.stream.tenants import Ready, Turns
+from pipeline.stream.workload import Held
 
 NOTHING = Outcome(Disposition.ENRICHED, ())
 NOW = datetime.now(UTC)
@@ -17,8 +20,8 @@ def made(handler: Handler, slots: ConcurrencyLimiter, ended: list[object] | None
     )
 
 
-def record(offset: int) -> Received:
-    return Received("in", 0, offset, None, b"", (), NOW, NOW)
+def record(offset: int, key: bytes | None = None) -> Received:
+    return Received("in", 0, offset, key, b"", (), NOW, NOW)
 
 
 class Queue:
@@ -94,6 +97,33 @@ def test_offering_twice_gives_one_turn() -> None:
     useful[0] = 9
     slots.fill()
     assert log == ["a", "b"]
+
+
+def test_a_tenant_that_is_behind_goes_first_in_whichever_partition_it_waits() -> None:
+    turns, slots, log = Turns(), ConcurrencyLimiter(1), list[bytes]()
+    slots.busy = 1
+    readies = [Ready(turns) for _ in range(8)]
+
+    def offer(ready: Ready, *names: str) -> None:
+        for name in names:
+            ready.append(None, Held(record(0, key=name.encode()), 0.0, 1, name))
+
+        def start_next() -> bool:
+            if ready.turn == inf:
+                return False
+            log.append(ready.popleft()[1].record.key or b"")
+            slots.busy += 1
+            return True
+
+        slots.fill(start_next, lambda: ready.turn)
+
+    for ready in readies:
+        offer(ready, "loud", "loud")
+    release(slots)
+    offer(readies[7], "quiet")
+    for _ in range(3):
+        release(slots)
+    assert log == [b"loud", b"quiet", b"loud", b"loud"]
 
 
 class Calls:

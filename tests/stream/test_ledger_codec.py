@@ -176,7 +176,7 @@ def test_the_error_names_another_program() -> None:
 
 def test_the_error_names_another_version() -> None:
     with pytest.raises(LedgerUnreadable, match="another version"):
-        decode(7, "hp3.AAAA")
+        decode(7, "hp9.AAAA")
 
 
 def test_an_impossible_ledger_is_not_encoded() -> None:

@@ -39,6 +39,13 @@ def test_at_least_once_loses_nothing_in_any_history(seeds: range) -> None:
         assert not faults, f"seed {seed}: {faults}"
 
 
+@pytest.mark.parametrize("seeds", chunks()[: max(1, HISTORIES // CHUNK // 2)], ids=str)
+def test_exactly_once_holds_in_every_history_in_which_tenants_have_to_wait(seeds: range) -> None:
+    for seed in seeds:
+        faults = run_history(seed, has_tenants=True).faults("exactly_once")
+        assert not faults, f"seed {seed}: {faults}"
+
+
 def test_a_seed_is_the_whole_history() -> None:
     assert run_history(17) == run_history(17)
 

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from pipeline.stream import ledger
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
-from pipeline.stream.workload import CROWD, Held, Load, Workload, tenant_reader
+from pipeline.stream.tenants import (
+    CROWD,
+    FIELD_BYTES,
+    TENANT_HEADER,
+    Tenants,
+    carried_tenant_reader,
+    tenant_reader,
+)
+from pipeline.stream.workload import Held, Load, Workload
 
 NOW = datetime.now(UTC)
 
@@ -148,19 +156,17 @@ def test_what_was_committed_is_what_was_done(steps: list[str]) -> None:
 
 
 def by_tenant() -> Workload:
-    tenant_of = tenant_reader("key_prefix:/")
-    return Workload(
-        CommitPoint(0, 0), is_new=False, ordering="key", limit=1000, tenant_of=tenant_of
-    )
+    tenants = Tenants.by("key_prefix:/")
+    return Workload(CommitPoint(0, 0), is_new=False, ordering="key", limit=1000, tenants=tenants)
 
 
 def test_a_flood_of_one_tenant_does_not_hold_up_the_others() -> None:
     made = by_tenant()
-    for offset in range(500):
+    for offset in range(300):
         made.take(record(offset, b"loud/%d" % offset), 0.0)
     for _ in range(100):
         made.start()
-    for offset, tenant in enumerate((b"a", b"b", b"c"), start=500):
+    for offset, tenant in enumerate((b"a", b"b", b"c"), start=300):
         made.take(record(offset, tenant + b"/1"), 0.0)
     started = [made.start()[0] for _ in range(3)]
     assert started == [b"a/1", b"b/1", b"c/1"]
@@ -169,15 +175,15 @@ def test_a_flood_of_one_tenant_does_not_hold_up_the_others() -> None:
 
 def test_a_crowd_of_one_tenant_does_not_count_as_active_so_that_others_are_let_in() -> None:
     made = by_tenant()
-    for offset in range(500):
+    for offset in range(300):
         made.take(record(offset, b"loud/%d" % offset), 0.0)
     assert made.load.active == CROWD
-    assert made.load.unfinished == 500
-    made.take(record(500, b"a/1"), 0.0)
+    assert made.load.unfinished == 300
+    made.take(record(300, b"a/1"), 0.0)
     assert made.load.active == CROWD + 1
     while made.ready:
         made.start()
-    assert made.load.active == 501
+    assert made.load.active == 301
 
 
 def test_without_tenants_all_count_and_the_oldest_goes_first() -> None:
@@ -197,6 +203,36 @@ def test_a_tenant_is_named_by_a_header_or_by_the_beginning_of_the_key() -> None:
     assert (by_header(named), by_header(plain)) == ("acme", "")
     assert (by_key(plain), by_key(named), by_key(record(0))) == ("acme", "", "")
     assert tenant_reader(None) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "tenant"),
+    [
+        (b'{"body": {"tenant": "no"}, "tenant": "acme"}', "acme"),
+        (b'{"tenant": 17}', "17"),
+        (b'{"tenant": {"id": 1}}', ""),
+        (b'{"tenant": true}', ""),
+        (b'{"body": "no tenant"}', ""),
+        (b"[1, 2]", ""),
+        (b"no JSON", ""),
+        (b'{"a":' * 100_000, ""),
+        (b'{"tenant": "acme", "body": "%b"}' % (b"x" * FIELD_BYTES), ""),
+        (None, ""),
+    ],
+)
+def test_a_tenant_is_named_by_a_field(value: bytes | None, tenant: str) -> None:
+    by_field = tenant_reader("field:tenant")
+    assert by_field is not None
+    assert by_field(Received("in", 0, 0, b"k", value, (), NOW, NOW)) == tenant
+
+
+def test_what_was_escalated_carries_its_tenant() -> None:
+    carried = carried_tenant_reader("key_prefix:/")
+    assert carried is not None
+    headers = ((TENANT_HEADER, b"acme"),)
+    assert carried(Received("in", 0, 0, b"k", b"x", headers, NOW, NOW)) == "acme"
+    assert carried(record(0, b"older/7")) == "older"
+    assert carried_tenant_reader(None) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.booleans()), max_size=60))

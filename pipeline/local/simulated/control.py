@@ -15,7 +15,7 @@ from pipeline.local.simulated.api_errors import ApiError, refused_call
 from pipeline.local.simulated.injected_faults import Fault, Faults
 from pipeline.local.simulated.message import MessageRequest
 from pipeline.local.simulated.prompt import PromptCache
-from pipeline.local.simulated.rate_limiting import Limits, ModelLimiter
+from pipeline.local.simulated.rate_limiting import Limits, ModelLimiter, SentHeaders, as_sent
 from pipeline.stages.checks.scope import Encoder
 
 
@@ -146,6 +146,7 @@ class Simulation:
     # a minute, by model id; `*` for all others
     limits: Mapping[str, Limits] = field(default_factory=dict)
     limit_window: float = 60.0  # seconds of a limit that may be used at once
+    limit_headers: SentHeaders = "announced"  # what responses say of the limits
     faults: tuple[Fault, ...] = ()  # in force from the start
     # API keys that are refused; any other key is taken
     bad_keys: frozenset[str] = frozenset({"sk-ant-invalid"})
@@ -177,6 +178,7 @@ class Control:
             self.faults.add(fault, self.started)
         self.latency = dict(simulation.latency)
         self.batch_seconds = simulation.batch_seconds
+        self.sent_headers = simulation.limit_headers
         self.account_problem: str | None = None
         self.mark: re.Pattern[str] | None = None
         self._limits = dict(simulation.limits)
@@ -218,18 +220,20 @@ class Control:
         if self.account_problem is not None:
             raise refused_call(self.account_problem)
 
-    def admit(self, model: str, input_tokens: int) -> None:
+    def admit(self, model: str, input_tokens: int, cache_reads: int) -> None:
         """Take a request out of the model's buckets."""
-        refused = self.limiter(model).admit(input_tokens, self.clock())
+        limiter = self.limiter(model)
+        refused = limiter.admit(input_tokens, self.clock(), cache_reads=cache_reads)
         if refused is None:
             return
         kind, seconds = refused
         raise ApiError(
             429,
             f"This request would exceed your organization's rate limit for {model}: "
-            f"{kind.replace('-', ' ')} per minute.",
+            f"{kind.removeprefix('all-').replace('-', ' ')} per minute.",
             retry_after=max(1, -int(-seconds // 1)),
         )
 
     def limit_headers(self, model: str) -> dict[str, str]:
-        return self.limiter(model).headers(self.clock(), datetime.now(UTC))
+        stated = self.limiter(model).headers(self.clock(), datetime.now(UTC))
+        return as_sent(stated, self.sent_headers)

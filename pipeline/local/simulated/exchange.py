@@ -21,6 +21,7 @@ from pipeline.local.simulated.control import Control, Served
 from pipeline.local.simulated.injected_faults import AFTER, BEFORE, LOST, Fault
 from pipeline.local.simulated.message import MessageRequest, Reply, refusal, reply, spoil
 from pipeline.local.simulated.prompt import CacheUse
+from pipeline.local.simulated.rate_limiting import as_sent
 from pipeline.local.simulated.served_models import describe_model, list_models
 from pipeline.local.simulated.stand_in.answerer import Answerer
 from pipeline.local.simulated.stand_in.file_text import FileReader, count_pdf_tokens
@@ -67,7 +68,7 @@ class Exchange:
         )
         counted = use.uncached + use.written
         if not batch:
-            control.admit(model.id, counted)
+            control.admit(model.id, counted, use.read)
         made = await self._reply(request, faults)
         latency = control.latency_of(model.id)
         base = latency.draw(control.random, 0)
@@ -230,9 +231,10 @@ class Gate:
         return scope_of(key)
 
     def _error(self, error: ApiError, request_id: str, model: str | None) -> web.Response:
-        headers = {"request-id": request_id, **error.headers()}
+        control = self._control
+        headers = {"request-id": request_id} | as_sent(error.headers(), control.sent_headers)
         if model is not None and error.status == RATE_LIMITED:
-            headers |= self._control.limit_headers(model)
+            headers |= control.limit_headers(model)
         return wire.answer(error.body(request_id), headers, status=error.status)
 
 

@@ -4,25 +4,44 @@ Pure: the time comes in as seconds of any clock that does not go back.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Literal
+
+SentHeaders = Literal["announced", "renamed", "retry_after", "none"]
+"""What responses say of the limits: all that the API says; the same under the names that LiteLLM
+gives it; `retry-after` alone; nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a model may be asked a minute; None is unlimited and sends no headers."""
+    """What a model may be asked a minute; None is unlimited and sends no headers.
+
+    `input_tokens` are those outside of the prompt cache. `all_input_tokens` is a workspace's limit
+    beside it that counts what is read from the cache, too.
+    """
 
     requests: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    all_input_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if any(limit is not None and limit < 1 for limit in astuple(self)):
             raise ValueError("a rate limit is at least 1 a minute")
 
 
-_KINDS = ("requests", "input-tokens", "output-tokens")
-"""Of limits, as headers name them, in the order of `Limits`."""
+_KINDS = ("requests", "input-tokens", "output-tokens", "all-input-tokens")
+"""Of limits, in the order of `Limits`."""
+_NAMES: Mapping[str, frozenset[str]] = {
+    "requests": frozenset({"requests"}),
+    "input-tokens": frozenset({"input-tokens", "all-input-tokens"}),
+    "output-tokens": frozenset({"output-tokens"}),
+    "tokens": frozenset({"input-tokens", "output-tokens", "all-input-tokens"}),
+}
+"""What headers name, and the limits of which they state the one with the least left."""
 
 
 class Bucket:
@@ -45,6 +64,10 @@ class Bucket:
             self._level = min(self.capacity, refilled)
             self._at = now
         return self._level
+
+    def share(self, now: float) -> float:
+        """How full it is, 0 to 1."""
+        return self.level(now) / self.capacity
 
     def take(self, amount: float, now: float) -> None:
         """Take it, whatever the level."""
@@ -82,7 +105,9 @@ class ModelLimiter:
                 bucket.resize(per_minute, now)
         self.limits = limits
 
-    def admit(self, input_tokens: int, now: float) -> tuple[str, float] | None:
+    def admit(
+        self, input_tokens: int, now: float, *, cache_reads: int = 0
+    ) -> tuple[str, float] | None:
         """Take a request and its prompt, or say which limit is in the way and for how long.
 
         A request of more input tokens than the bucket holds is let in when the bucket is full.
@@ -90,7 +115,12 @@ class ModelLimiter:
         Returns:
             None where the request was admitted; else the limit's kind and the seconds to wait.
         """
-        wanted = {"requests": 1.0, "input-tokens": float(input_tokens), "output-tokens": 1.0}
+        wanted = {
+            "requests": 1.0,
+            "input-tokens": float(input_tokens),
+            "output-tokens": 1.0,
+            "all-input-tokens": float(input_tokens + cache_reads),
+        }
         waits = [
             (bucket.seconds_until(wanted[kind], now), kind)
             for kind, bucket in self._buckets.items()
@@ -99,9 +129,9 @@ class ModelLimiter:
         # Refill is a sum of floats: what is missing by less than a millionth of a second is there.
         if seconds > 1e-6:  # noqa: PLR2004
             return kind, seconds
-        for kind in ("requests", "input-tokens"):
-            if kind in self._buckets:
-                self._buckets[kind].take(wanted[kind], now)
+        for kind, bucket in self._buckets.items():
+            if kind != "output-tokens":
+                bucket.take(wanted[kind], now)
         return None
 
     def settle(self, output_tokens: int, now: float) -> None:
@@ -112,12 +142,11 @@ class ModelLimiter:
     def headers(self, now: float, clock_time: datetime) -> dict[str, str]:
         """The `anthropic-ratelimit-*` headers."""
         headers: dict[str, str] = {}
-        for kind, bucket in self._buckets.items():
-            headers |= _bucket_headers(kind, bucket, now, clock_time)
-        tokens = [bucket for kind, bucket in self._buckets.items() if kind != "requests"]
-        if tokens:
-            tightest = min(tokens, key=lambda bucket: bucket.level(now) / bucket.capacity)
-            headers |= _bucket_headers("tokens", tightest, now, clock_time)
+        for name, kinds in _NAMES.items():
+            buckets = [bucket for kind, bucket in self._buckets.items() if kind in kinds]
+            if buckets:
+                tightest = min(buckets, key=partial(Bucket.share, now=now))
+                headers |= _bucket_headers(name, tightest, now, clock_time)
         return headers
 
 
@@ -131,3 +160,15 @@ def _bucket_headers(kind: str, bucket: Bucket, now: float, clock_time: datetime)
         f"{prefix}-remaining": str(remaining),
         f"{prefix}-reset": full.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
+
+
+def as_sent(headers: Mapping[str, str], sent: SentHeaders) -> dict[str, str]:
+    """What becomes of the headers about limits, `retry-after` among them."""
+    match sent:
+        case "renamed":
+            return {f"llm_provider-{name}": value for name, value in headers.items()}
+        case "retry_after":
+            return {name: value for name, value in headers.items() if name == "retry-after"}
+        case "none":
+            return {}
+    return dict(headers)

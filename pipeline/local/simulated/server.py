@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import orjson
 import uvloop
@@ -22,7 +22,7 @@ from pipeline.local.simulated.control import LIVELY, Control, Latency, Simulatio
 from pipeline.local.simulated.exchange import MAX_BATCH_BODY, Call, Endpoints, Exchange, Gate
 from pipeline.local.simulated.injected_faults import KINDS, Fault
 from pipeline.local.simulated.message_batches import BatchEndpoints
-from pipeline.local.simulated.rate_limiting import Limits
+from pipeline.local.simulated.rate_limiting import Limits, SentHeaders
 from pipeline.local.simulated.stand_in.answerer import Answerer
 from pipeline.local.simulated.stand_in.file_text import FileReader
 from pipeline.model.errors import UsageError
@@ -41,6 +41,7 @@ def admin_routes(control: Control) -> list[web.RouteDef]:
     `at` is to be held against; `DELETE` forgets them.
     `GET /admin/counters`: the counters alone.
     `GET|PUT /admin/limits`: `{"<model id or *>": {"requests": n, "input_tokens": n, ...}}`.
+    `PUT /admin/limit-headers`: `{"sent": "announced" | "renamed" | "retry_after" | "none"}`.
     `GET|POST|DELETE /admin/faults`: a list of faults; POST takes `{"fault": "overloaded:0.1"}`.
     `GET|PUT /admin/latency`: `{"<model id or *>": {"median": s, "sigma": x, ...}}`.
     `PUT /admin/account`: `{"problem": "enforced_spend_limit_reached" | ... | null}`.
@@ -55,6 +56,7 @@ def admin_routes(control: Control) -> list[web.RouteDef]:
         web.get("/admin/counters", _guarded(admin.counters)),
         web.get("/admin/limits", _guarded(admin.limits)),
         web.put("/admin/limits", _guarded(admin.limits)),
+        web.put("/admin/limit-headers", _guarded(admin.limit_headers)),
         web.get("/admin/faults", _guarded(admin.faults)),
         web.post("/admin/faults", _guarded(admin.faults)),
         web.delete("/admin/faults", _guarded(admin.faults)),
@@ -89,6 +91,13 @@ class _Admin:
             for model, limits in wanted.items():
                 self._control.limit(model, limits)
         return {model: asdict(limits) for model, limits in self._control.limits().items()}
+
+    async def limit_headers(self, http: web.Request) -> object:
+        sent = (await _body(http))["sent"]
+        if sent not in get_args(SentHeaders):
+            raise ValueError(f"there is no {sent!r}; there are {', '.join(get_args(SentHeaders))}")
+        self._control.sent_headers = sent
+        return {"sent": sent}
 
     async def faults(self, http: web.Request) -> object:
         if http.method == "POST":
@@ -266,6 +275,7 @@ def _simulation(options: argparse.Namespace) -> Simulation:
         latency=latency,
         limits=_named(options.limit, Limits, int),
         limit_window=options.limit_window,
+        limit_headers=options.limit_headers,
         faults=tuple(Fault.parse(text) for text in options.fault),
         bad_keys=frozenset(options.bad_key),
         seed=options.seed,
@@ -310,11 +320,18 @@ def _parser() -> argparse.ArgumentParser:
         ),
         (
             "--limit",
-            "[MODEL:]requests=N,input_tokens=N,output_tokens=N",
+            "[MODEL:]requests=N,input_tokens=N,output_tokens=N,all_input_tokens=N",
             "rate limits a minute; none by default",
         ),
     ):
         option(name, action="append", default=[], metavar=form, help=f"{what}; may be repeated")
+    option(
+        "--limit-headers",
+        choices=get_args(SentHeaders),
+        default=defaults.limit_headers,
+        help="what responses say of the limits: all that the API says, the same under the names"
+        " that LiteLLM gives it, retry-after alone, or nothing",
+    )
     refused = list(defaults.bad_keys)
     option("--bad-key", action="append", default=refused, help="an API key to refuse")
     for name, unit, what in (

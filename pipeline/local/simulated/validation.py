@@ -260,10 +260,13 @@ def read_message(body: Any, pdf_tokens: MediaTokens, *, counting: bool = False) 
     if tool is not None:
         schema = next(t["input_schema"] for t in tools if t["name"] == tool)
         schema_bytes = orjson.dumps(schema)
+    instructions = "\n".join(prompt.instructions)
+    if schema is None and (schema := _schema_in(instructions)) is not None:
+        schema_bytes = orjson.dumps(schema)
     return MessageRequest(
         model=model,
         max_tokens=max_tokens,
-        instructions="\n".join(prompt.instructions),
+        instructions=instructions,
         content=content,
         schema=schema,
         schema_json=schema_bytes,
@@ -276,6 +279,18 @@ def read_message(body: Any, pdf_tokens: MediaTokens, *, counting: bool = False) 
         blocks=blocks,
         digest=prompt.digest(),
     )
+
+
+def _schema_in(instructions: str) -> dict[str, Any] | None:
+    """The JSON Schema of an object in their last line: a model then answers with such an object."""
+    last = instructions.rstrip().rpartition("\n")[2]
+    if not last.startswith("{"):
+        return None
+    try:
+        schema = orjson.loads(last)
+    except orjson.JSONDecodeError:
+        return None
+    return schema if schema.get("type") == "object" else None
 
 
 def asks_for_reasoning(request: MessageRequest) -> bool:

@@ -32,14 +32,21 @@ function update(node, model) {
     ([name]) => element("div", {}, element("dt", {}, name), element("dd")),
     (pair, [, value]) => text(pair.lastElementChild, value));
   showLimits(limits, model);
-  text(note, failures(model));
+  text(note, [...endpoints(model), failures(model)].join(" "));
 }
 
 function state(model) {
   if (model.blocked_because !== null) return ["blocked", "bad"];
   if (model.breaker === "open") return ["breaker open", "bad"];
   if (model.breaker === "half_open") return ["probing", "warn"];
+  const { first, fallback } = model.places;
+  if (tiers(fallback, true).length) return ["in use as fallback", "warn"];
+  if (tiers(fallback, false).length && !tiers(first, true).length) return ["standing by", "good"];
   return ["answering", "good"];
+}
+
+function tiers(place, inUse) {
+  return Object.keys(place).filter((tier) => place[tier] === inUse).sort();
 }
 
 function facts(model) {
@@ -72,6 +79,14 @@ function showLimits(list, model) {
       fill.style.setProperty("--share", String(part));
       node.classList.toggle("bad", part < 0.1);
     });
+}
+
+function endpoints(model) {
+  const { first, fallback } = model.places;
+  return [
+    ...tiers(first, false).map((tier) => `The tier ${tier} is asked at its fallback.`),
+    ...tiers(fallback, true).map((tier) => `Fallback of the tier ${tier}, which is asked here.`),
+  ];
 }
 
 function failures(model) {

@@ -133,7 +133,9 @@ def prepare(job: Job, *, memory: int | None = None) -> Prepared:
             return (prepare_pdf(job.data, job.limits.max_pdf_pages, field=job.field),)
         if job.media_type == "image/webp":
             _check_webp(job, memory)
-        limits = PictureLimits(job.limits.max_image_pixels, job.limits.image_long_edge)
+        limits = PictureLimits(
+            job.limits.max_image_pixels, job.limits.image_long_edge, job.limits.image_tokens
+        )
         return prepare_image(job.data, job.media_type, limits, field=job.field)
     except InvalidEvent:
         raise

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import orjson
 
 from pipeline.model.errors import InvalidEvent, Unavailable
-from pipeline.model.questions import Image, ImageType, Pdf
+from pipeline.model.questions import HIGH_RESOLUTION, Image, ImageType, Pdf
 from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files.media import PDF, MediaType
 
@@ -55,11 +55,15 @@ _INHERITED = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TZ")
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """What one stage takes: pixels, the long edge that images are scaled down to, pages."""
+    """What one stage takes, pixels and pages, and what is sent of an image.
+
+    The latter is pixels of the long edge, and visual tokens.
+    """
 
     max_image_pixels: int
     image_long_edge: int
     max_pdf_pages: int
+    image_tokens: int = HIGH_RESOLUTION.tokens
 
 
 @dataclass(frozen=True, slots=True)

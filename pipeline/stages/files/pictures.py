@@ -33,7 +33,7 @@ from PIL import Image as Pillow
 from PIL import ImageChops, UnidentifiedImageError
 
 from pipeline.model.errors import InvalidEvent
-from pipeline.model.questions import Image, ImageType
+from pipeline.model.questions import HIGH_RESOLUTION, Image, ImageLimits, ImageType
 from pipeline.model.records import DeadLetterReason
 
 # What Pillow warns of is refused here, or does no harm; a service's log is no place for it.
@@ -41,10 +41,6 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
-MAX_EDGE: Final = 2576
-"""Pixels of the long edge that Haiku 5.5 and Sonnet 5.5 see (vision guide, August 2026)."""
-MAX_TOKENS: Final = 4784
-"""Visual tokens of one picture that they see (the same)."""
 MAX_TILES: Final = 20
 """Parts of one picture. With more than 20 pictures in a request the API takes none with a side
 over 2,000 pixels; and 20 tiles of 4,784 tokens stay below the 100,000 from which Haiku's price is
@@ -80,17 +76,17 @@ def visual_tokens(size: Size) -> int:
     return math.ceil(size[0] / _PATCH) * math.ceil(size[1] / _PATCH)
 
 
-def tiles_of(size: Size, long_edge: int) -> tuple[Tile, ...]:
+def tiles_of(size: Size, limits: ImageLimits) -> tuple[Tile, ...]:
     """The parts in which a picture is sent: itself, or tiles from its beginning to its end.
 
-    Of `long_edge`, pixels of what is sent, at most `MAX_EDGE` count. Raises TooLong.
+    Each is within the limits. Raises TooLong.
     """
-    edge = min(long_edge, MAX_EDGE)
-    page = _fitting((max(1, int(edge / _PAGE)), edge), edge)
+    edge = limits.long_edge
+    page = _fitting((max(1, int(edge / _PAGE)), edge), limits)
     short, long = sorted(size)
     scale = min(1.0, page[0] / short)
     if edge >= _CUT_BELOW * scale * long or short < _NO_WRITING:
-        return (Tile((0, 0, *size), _fitting(size, edge)),)
+        return (Tile((0, 0, *size), _fitting(size, limits)),)
     # In pixels of the picture; all tiles are equally long.
     most = max(1, int(page[1] / scale))
     overlap = most // _OVERLAP
@@ -105,12 +101,12 @@ def tiles_of(size: Size, long_edge: int) -> tuple[Tile, ...]:
     return tuple(Tile((at, 0, at + length, short), (along, across)) for at in starts)
 
 
-def _fitting(size: Size, edge: int) -> Size:
-    """The largest size of the same proportions that a model sees as it is."""
-    scale = min(1.0, edge / max(size))
+def _fitting(size: Size, limits: ImageLimits) -> Size:
+    """The largest size of the same proportions that is within the limits."""
+    scale = min(1.0, limits.long_edge / max(size))
     while True:
         scaled = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-        if visual_tokens(scaled) <= MAX_TOKENS:
+        if visual_tokens(scaled) <= limits.tokens:
             return scaled
         scale = (max(scaled) - 1) / max(size)
 
@@ -397,8 +393,11 @@ _REDUCING_GAP = 3.0
 
 @dataclass(frozen=True, slots=True)
 class PictureLimits:
+    """Pixels that a picture may have, and what is sent of it: long edge, and visual tokens."""
+
     max_pixels: int
     long_edge: int
+    tokens: int = HIGH_RESOLUTION.tokens
 
 
 def prepare_image(
@@ -449,7 +448,7 @@ def _bad(field: str, what: str = _CUT_OFF) -> InvalidEvent:
 def _prepared(
     picture: Pillow.Image, file: PictureFile, limits: PictureLimits, field: str
 ) -> tuple[Image, ...]:
-    tiles: Sequence[Tile] = tiles_of(picture.size, limits.long_edge)
+    tiles: Sequence[Tile] = tiles_of(picture.size, ImageLimits(limits.long_edge, limits.tokens))
     orientation = _orientation(picture, file)
     untouched = orientation not in _TURNS and tiles[0].size == picture.size
     as_it_is = untouched and _may_be_sent_as_it_is(picture, file)

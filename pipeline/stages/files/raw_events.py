@@ -381,8 +381,9 @@ class Files:
         self._claims = claims or Claims(settings)
         self._decode = decode
         self._fetches = threading.BoundedSemaphore(_FETCHED_AT_ONCE)
+        images = settings.image_limits
         self._limits = decoding.FileLimits(
-            settings.max_image_pixels, settings.image_long_edge, settings.max_pdf_pages
+            settings.max_image_pixels, images.long_edge, settings.max_pdf_pages, images.tokens
         )
 
     def read_event(

@@ -2,10 +2,17 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.local.simulated.rate_limiting import Bucket, Limits, ModelLimiter
+from pipeline.local.simulated.rate_limiting import (
+    Bucket,
+    Limits,
+    ModelLimiter,
+    SentHeaders,
+    as_sent,
+)
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -98,3 +105,35 @@ def test_after_the_time_that_it_names_a_bucket_has_what_was_wanted(
     bucket.take(taken, 0)
     seconds = bucket.seconds_until(1, later)
     assert bucket.level(later + seconds) >= 1 - 1e-6
+
+
+def test_a_workspaces_limit_counts_what_is_read_from_the_cache_beside_the_organisations() -> None:
+    limiter = ModelLimiter(Limits(input_tokens=2_000, all_input_tokens=10_000), 0)
+    assert limiter.admit(100, 0, cache_reads=8_000) is None
+    headers = limiter.headers(0, NOON)
+    assert headers["anthropic-ratelimit-input-tokens-limit"] == "10000"
+    assert headers["anthropic-ratelimit-input-tokens-remaining"] == "2000"
+    refused = limiter.admit(100, 0, cache_reads=8_000)
+    assert refused is not None
+    assert refused[0] == "all-input-tokens"
+    assert refused[1] == pytest.approx(37.2)
+    assert limiter.admit(100, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "names"),
+    [
+        ("announced", {"retry-after", "anthropic-ratelimit-requests-limit"}),
+        (
+            "renamed",
+            {"llm_provider-retry-after", "llm_provider-anthropic-ratelimit-requests-limit"},
+        ),
+        ("retry_after", {"retry-after"}),
+        ("none", set()),
+    ],
+)
+def test_a_gateway_passes_on_what_it_likes_of_the_limits(
+    sent: SentHeaders, names: set[str]
+) -> None:
+    headers = {"retry-after": "7", "anthropic-ratelimit-requests-limit": "1000"}
+    assert as_sent(headers, sent).keys() == names

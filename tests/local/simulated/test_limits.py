@@ -51,6 +51,27 @@ async def test_limits_change_while_it_runs(limited: SimulatedApi) -> None:
         assert "anthropic-ratelimit-requests-limit" not in raw.headers
 
 
+async def test_what_responses_say_of_the_limits_changes_while_it_runs(
+    limited: SimulatedApi,
+) -> None:
+    async with client_of(limited) as client, aiohttp.ClientSession() as http:
+        url = f"{limited.base_url}/admin/limit-headers"
+        async with http.put(url, json={"sent": "renamed"}) as response:
+            assert response.status == 200
+        raw = await client.messages.with_raw_response.create(**asking())
+        assert raw.headers["llm_provider-anthropic-ratelimit-requests-remaining"] == "1"
+        assert "anthropic-ratelimit-requests-remaining" not in raw.headers
+        async with http.put(url, json={"sent": "none"}) as response:
+            assert response.status == 200
+        await client.messages.create(**asking())
+        with pytest.raises(anthropic.RateLimitError) as refused:
+            await client.messages.create(**asking())
+        assert not [name for name in refused.value.response.headers if "ratelimit" in name]
+        assert "retry-after" not in refused.value.response.headers
+        async with http.put(url, json={"sent": "some"}) as response:
+            assert response.status == 400
+
+
 async def test_a_wrong_limit_is_refused(api: SimulatedApi) -> None:
     async with (
         aiohttp.ClientSession() as http,

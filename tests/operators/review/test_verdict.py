@@ -19,6 +19,8 @@ from tests.operators.review.items import NOON, RESULT, case
 SETTINGS = Settings()
 STAGES = build_stages(SETTINGS.stages)
 TICKETS = STAGES["tickets"]
+PROVENANCE = {"provider": "anthropic", "prompt": "9a", "settings": "1c"}
+HAIKU_PROVENANCE = {**PROVENANCE, "prompt": "7f"}
 
 
 def decided(verdict: Verdict, **changes: object) -> dict[str, Any]:
@@ -100,13 +102,18 @@ def published(**changes: object) -> dict[str, Any]:
 
 
 def test_the_record_says_that_a_person_decided_and_carries_the_rest_on() -> None:
-    value = published()
+    value = published(provenance=PROVENANCE, haiku_provenance=HAIKU_PROVENANCE)
     review = case().review.model_dump(mode="json", by_alias=True)
     Draft202012Validator(record_schemas(tuple(STAGES.values()))["tickets.enriched"]).validate(value)
     assert value["decided_by"] == "human"
     assert value["confidence"] is None
     assert value["result"] == RESULT
-    assert value["escalation"] == {"doubts": review["doubts"], "haiku_result": RESULT}
+    assert value["escalation"] == {
+        "doubts": review["doubts"],
+        "haiku_result": RESULT,
+        "haiku_provenance": HAIKU_PROVENANCE,
+    }
+    assert value["provenance"] == PROVENANCE
     for name in ("event_id", "stage", "model", "usage"):
         assert value[name] == review[name]
     assert value["source"] == review["source"] | {"extra": {"shop": "north"}}
