@@ -71,7 +71,11 @@ async def measure(
                                 *run, rate=rate, prefix=prefix, partitions=count, root=root
                             )
                         found[count][name].append(row)
-                        sys.stderr.write(f"{count} partitions, {name}: {asdict(row)}\n")
+                        sys.stderr.write(
+                            f"{count} partitions, {name}: {row.cpu_ms:.3f} ms an event, "
+                            f"{row.per_second:.0f}/s, {row.commits_per_second:.0f} commits/s, "
+                            f"{row.sockets:.0f} connections\n"
+                        )
     return found
 
 

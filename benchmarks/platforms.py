@@ -81,8 +81,8 @@ class Found:
     @property
     def unbilled(self) -> int:
         """Tokens by which what answers said differs from the ledger."""
-        told = self.report["tokens"]
-        return sum(abs(told.get(kind, 0) - self.ledger[kind]) for kind in _TOKENS)
+        counted = self.report["tokens"]
+        return sum(abs(counted.get(kind, 0) - self.ledger[kind]) for kind in _TOKENS)
 
     @property
     def cpu_ms(self) -> float:
@@ -133,16 +133,16 @@ async def measure(name: str, pace: Pace) -> Found:
     """Ask one platform."""
     platform, auth = ROWS[name]
     async with (
-        _platform(platform, auth, _FOREVER if name == STATIC else pace.expire) as told,
+        _platform(platform, auth, _FOREVER if name == STATIC else pace.expire) as server,
         aiohttp.ClientSession() as http,
     ):
         environment = {key: value for key, value in os.environ.items() if key not in UNSET}
-        environment |= told["environment"]
-        for tier, table in told["models"].items():
+        environment |= server["environment"]
+        for tier, table in server["models"].items():
             environment[f"PIPELINE_MODELS__{tier.upper()}"] = json.dumps(table)
         report = await _asked(name, environment, pace)
-        counters = await _read(http, told["admin"] + "/admin/counters")
-        counts = await _read(http, told["counts"])
+        counters = await _read(http, server["admin"] + "/admin/counters")
+        counts = await _read(http, server["counts"])
     ledger = dict.fromkeys(_TOKENS, 0)
     for sums in counters["models"].values():
         for kind in ("input_tokens", "cache_read_tokens", "output_tokens"):

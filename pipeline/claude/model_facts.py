@@ -211,21 +211,21 @@ def facts_of(model: str, description: Mapping[str, Any] | None = None) -> ModelF
     if description is None:
         return by_table
     try:
-        told = _Description.model_validate(description)
+        described = _Description.model_validate(description)
     except ValidationError:
         return by_table
-    capable = told.capabilities
+    capable = described.capabilities
     capabilities: Mapping[Capability, _Support | None] = {
         "batch": capable.batch,
         "image_input": capable.image_input,
         "pdf_input": capable.pdf_input,
         "structured_outputs": capable.structured_outputs,
     }
-    retires = None if told.retires_at is None else told.retires_at.date()
+    retires = None if described.retires_at is None else described.retires_at.date()
     return ModelFacts(
         _traits(capable, own.traits),
-        told.lifecycle,
-        own.retires if told.lifecycle is None else retires,
+        described.lifecycle,
+        own.retires if described.lifecycle is None else retires,
         frozenset(name for name, is_there in capabilities.items()
                   if is_there is not None and not is_there.supported),
     )  # fmt: skip

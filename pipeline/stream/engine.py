@@ -35,7 +35,7 @@ class Engine:
     `throttle` holds it although nothing is wrong. `rescue` is what to publish instead of an outcome
     that the brokers will never take, and for a record that could not be read; without it the former
     stops its partition, and the latter is handled as it is. `asks` is a digest of what the handler
-    asks the models: members of the group should have the same. `tenants` tells apart whose records
+    asks the models: members of the group should have the same. `tenants` sees whose records
     are; by default those of the settings.
     """
 

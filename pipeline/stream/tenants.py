@@ -160,7 +160,7 @@ class Tenants:
 
     @classmethod
     def by(cls, source: str | None) -> Tenants | None:
-        """Those that the setting `stream.tenant_from` tells apart."""
+        """Those that the setting `stream.tenant_from` distinguishes."""
         of = tenant_reader(source)
         return None if source is None or of is None else cls(source, of)
 

@@ -38,13 +38,13 @@ async def _serve(options: argparse.Namespace) -> None:
             life=options.expire,
             simulation=simulation,
         ) as platform:
-            told = {
+            described = {
                 "models": {"haiku": platform.table(HAIKU), "sonnet": platform.table(SONNET)},
                 "environment": platform.environment,
                 "admin": platform.api.base_url,
                 "counts": platform.server.base_url + COUNTS,
             }
-            sys.stdout.write(json.dumps(told) + "\nready\n")
+            sys.stdout.write(json.dumps(described) + "\nready\n")
             sys.stdout.flush()
             ended = threading.Event()
             # In a thread, as what mounts secrets does not wait for those who ask.

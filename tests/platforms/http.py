@@ -128,7 +128,8 @@ def parsed(received: Received) -> dict[str, Any]:
     """The JSON object of a body.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not JSON.
+        TypeError: It is JSON, and no object.
     """
     body = orjson.loads(received.body)
     if not isinstance(body, dict):

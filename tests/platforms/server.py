@@ -17,7 +17,7 @@ _MOST = 300 * 1024 * 1024
 
 
 class Platform(Protocol):
-    """What a server is told of a platform; `limit` is in bytes of a body."""
+    """What a server is given of a platform; `limit` is in bytes of a body."""
 
     @property
     def limit(self) -> int: ...
