@@ -27,6 +27,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pipeline.config.inputs import RegistrySettings
 from pipeline.config.stages import OwnStage, StageSettings, StagesSettings
 from pipeline.config.tables import (
     BackfillSettings,
@@ -175,6 +176,7 @@ class Settings(_Read):
     )
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
+    registry: RegistrySettings = RegistrySettings()
     operators: OperatorSettings = OperatorSettings()
     http: HttpSettings = HttpSettings()
     models: ModelSettings = ModelSettings()

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, PrivateAttr, create_model, model_validator
 
+from pipeline.config.inputs import InputSettings, OutputSettings
 from pipeline.config.tables import (
     Bytes,
     Count,
@@ -155,6 +156,15 @@ class StageSettings(Section):
         None, "what the stage may spend in an hour (UTC); above it, its intake waits"
     )
     budget_usd_per_day: Dollars | None = setting(None, "what the stage may spend in a day (UTC)")
+    input: InputSettings = InputSettings()
+    map: dict[str, str | list[str]] = setting(
+        {}, "where the stage's fields are in what comes, each a JMESPath expression"
+    )
+    where: str | None = setting(None, "JMESPath: what it is not true of is passed over")
+    pass_through: list[str] | None = setting(
+        None, "JMESPath: what else of a record goes to the result's `source.extra`"
+    )
+    output: OutputSettings = OutputSettings()
 
     @property
     def largest_event(self) -> int:
