@@ -7,7 +7,7 @@ from collections.abc import Callable
 import orjson
 import pytest
 
-from pipeline.claude.gateway import MODELS_ASKED_SECONDS, MODELS_RETRY_SECONDS
+from pipeline.claude.probes import MODELS_ASKED_SECONDS, MODELS_RETRY_SECONDS
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.model.records import Tier
@@ -16,7 +16,7 @@ from pipeline.testing import run_in_virtual_time
 from pipeline.testing.fakes import FakeClient
 from tests.claude.gateways import good, now, opened
 from tests.claude.questions import about
-from tests.claude.test_model_facts import described
+from tests.claude.test_model_facts import NO, described
 
 NEW = "claude-haiku-9"
 
@@ -57,6 +57,22 @@ def test_a_model_that_is_described_is_asked_so_from_then_on() -> None:
         assert after["thinking"] == {"type": "disabled"}
         assert after["output_config"]["effort"] == "low"
         assert before["max_tokens"] > after["max_tokens"]
+
+    run_in_virtual_time(main())
+
+
+def test_a_model_that_takes_no_answer_schema_is_asked_for_the_form_from_then_on() -> None:
+    async def main() -> None:
+        client = Describing(lambda _: description(capabilities={"structured_outputs": NO}))
+        async with opened(client) as gateway:
+            await gateway.ask(about("before"), Tier.HAIKU)
+            async with background_task(gateway.follow_models(), ended=lambda: None):
+                await asyncio.sleep(1)
+                await gateway.ask(about("after"), Tier.HAIKU)
+        before, after = client.sent
+        assert before["output_config"]["format"]["type"] == "json_schema"
+        assert "format" not in after["output_config"]
+        assert after["tool_choice"] == {"type": "tool", "name": "answer"}
 
     run_in_virtual_time(main())
 
