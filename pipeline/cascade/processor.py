@@ -117,9 +117,9 @@ class Processor:
             stage, event = case.stage, case.event
             if (context := EVENT.get()) is not None:
                 context.event_id = event.id
-            key = received.key or event.id.encode()
             tenant = "" if self.tenant_of is None else self.tenant_of(received)
-            decision = await self.cascade.decide(stage, event, key=key, tenant=tenant)
+            at = case.source.timestamp
+            decision = await self.cascade.decide(stage, event, at=at, tenant=tenant)
             record = of_stage(stage.name, self._record, case, decision)
             outcome = of_stage(stage.name, publication, received, record, self.topics)
             if tenant and isinstance(record, Escalation):
@@ -236,9 +236,9 @@ class CascadePolicy:
     reading: Reading = field(default_factory=Reading)
 
     async def decide(
-        self, stage: Stage[RawT, AnswerT], event: RawT, *, key: bytes, tenant: str = ""
+        self, stage: Stage[RawT, AnswerT], event: RawT, *, at: datetime, tenant: str = ""
     ) -> Decision[AnswerT]:
-        """Ask and decide; the record's `key` says whether the event is in the random sample.
+        """Ask and decide; `at`, the raw record's timestamp, draws the random sample.
 
         Raises:
             InvalidEvent: The event's file is not what it says it is, the API takes no such request,
@@ -256,7 +256,7 @@ class CascadePolicy:
         label = None if found.answer is None else label_of(stage, found.answer)
         doubts = own.doubts(found.signals, label=label)
         if own.audit_share:
-            doubts += audit_doubts(stage.name, key, own.audit_share)
+            doubts += audit_doubts(stage.name, event.id, at, own.audit_share)
         return Decision(
             found.answer,
             found.signals,

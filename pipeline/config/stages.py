@@ -146,9 +146,7 @@ class StageSettings(Section):
 
     ordering: Ordering = setting("key", "what runs one at a time, in order")
     max_text_chars: Count = setting(200_000, "longer texts are dead letters")
-    audit_share: Share = setting(
-        0.01, "share of the keys whose events go to Sonnet whatever Haiku says"
-    )
+    audit_share: Share = setting(0.01, "share of the events that go to Sonnet whatever Haiku says")
     events_per_request: Annotated[int, Field(ge=1, le=100)] = setting(
         1, "small events that share one request to Haiku; evaluate before raising it"
     )

@@ -168,8 +168,9 @@ DOUBTS = Metric(
 )  # fmt: skip
 AUDITED = Metric(
     "pipeline_audited_total", "counter", ("stage", "verdict"), "events",
-    "Answers of Haiku that would have been accepted and went to Sonnet as a random sample: agreed, "
-    "differed, unsettled, or not_compared where the stage does not say which fields decide.",
+    "Answers of Haiku that would have been accepted and went to Sonnet as a random sample: agreed "
+    "(models err alike, so it is no measure of errors), differed, unsettled, or not_compared where "
+    "the stage does not say which fields decide.",
     values={"verdict": ("agreed", "differed", "unsettled", "not_compared")},
 )  # fmt: skip
 DEAD_LETTERS = Metric(

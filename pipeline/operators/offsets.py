@@ -337,7 +337,7 @@ def price(settings: Settings, stage: str, events: int) -> Decimal | None:
     """What so many events cost in US dollars, by what `pipeline cost` takes an event for."""
     sections = settings.stages.by_name()
     shared = sections[stage].events_per_request if stage in sections else 1
-    workload = replace(USUAL, events=events, events_per_request=shared)
+    workload = replace(USUAL, events=events, events_per_request=shared, seconds=0)
     models = Models.of(settings.models)
     rows = cost_table(workload, PriceTable(settings.claude.prices), models)
     way = "sonnet" if stage == ESCALATIONS else "cascade"

@@ -72,7 +72,7 @@ def test_every_doubt_is_on_the_record_and_in_the_metric(
     own = policy["notes", Tier.HAIKU]
     expected = [
         *own.doubts(signals, label=answer.mood),
-        *audit_doubts("notes", record.key or b"", own.audit_share),
+        *audit_doubts("notes", "n-1", record.timestamp, own.audit_share),
     ]
     assert outcome.end is (Disposition.ESCALATED if expected else Disposition.ENRICHED)
     assert observer.doubted_codes == [doubt.code for doubt in expected]
