@@ -12,6 +12,7 @@ from pipeline.cli.options import Json, OptionalPath, Strings
 
 if TYPE_CHECKING:
     from pipeline.evaluate.evaluation import Evaluation
+    from pipeline.evaluate.proposal import Aim
 
 
 def doctor(json: Json = False) -> None:
@@ -130,7 +131,16 @@ def evaluate(
         Strings, Option(help="Another setting to try, e.g. events_per_request=8; repeatable.")
     ] = None,
     target_accuracy: Annotated[float, Option(help="Accuracy to aim at, of the accepted.")] = 0.95,
-    candidates: Annotated[int, Option(min=1, max=10, help="Thresholds that are tried for it.")] = 5,
+    preset_coverage: Annotated[
+        float, Option(help="Share that the first threshold accepts, of what can be accepted.")
+    ] = 0.5,
+    trial: Annotated[
+        int | None,
+        Option(min=1, help="Which trial on these labels it is: each certifies less easily."),
+    ] = None,
+    key: Annotated[
+        str | None, Option(help="KEY of whose event it is: answers of the same may be alike.")
+    ] = None,
     fail_under: Annotated[
         float | None,
         Option(min=0, max=1, help="Exit 1 where fewer events end well with the cascade."),
@@ -161,9 +171,8 @@ def evaluate(
     wanted = Wanted(
         stage=stage,
         file=file,
-        columns=Columns(text, gold, label, tuple(field or ()), oos, path),
-        target=target_accuracy,
-        candidates=candidates,
+        columns=Columns(text, gold, label, tuple(field or ()), oos, path, key),
+        aim=_aim(target_accuracy, preset_coverage, trial),
         compare=tuple(compare or ()),
         answers=answers,
         place=_place(simulated=simulated, recorded=recorded),
@@ -195,6 +204,16 @@ def evaluate(
         console.note(warning)
     if report.fails(found, fail_under):
         raise typer.Exit(console.FAILED)
+
+
+def _aim(target: float, preset: float, trial: int | None) -> "Aim":
+    from pipeline.evaluate.proposal import Aim
+    from pipeline.model.errors import UsageError
+
+    try:
+        return Aim(target, preset, trial)
+    except ValueError as error:
+        raise UsageError(f"Nothing can be certified so: {error}.") from error
 
 
 def _place(*, simulated: bool, recorded: bool) -> str:

@@ -30,6 +30,7 @@ from pipeline.config import Settings, StageSettings, StageThresholds
 from pipeline.evaluate.comparison import Scoring, letters
 from pipeline.evaluate.labelled_events import Columns, Labelled, LabelledFile, read_labelled
 from pipeline.evaluate.measures import Measures, measure
+from pipeline.evaluate.proposal import Aim
 from pipeline.evaluate.recording import (
     SCHEMA,
     Baseline,
@@ -65,8 +66,7 @@ class Wanted:
     stage: str
     file: Path  # labelled events
     columns: Columns  # where things are in a line of it
-    target: float  # the share of accepted answers that shall be right
-    candidates: int  # thresholds that may be tried for it
+    aim: Aim  # what is to be certified
     compare: tuple[str, ...]  # other settings, each as `variant` takes them
     answers: Path  # the file in which answers are kept
     place: str  # where the models are: `simulated`, or the address of the API
@@ -204,8 +204,7 @@ async def evaluate(
                 cases,
                 policies,
                 fields=[each.field for each in scoring.truths],
-                target=wanted.target,
-                candidates=wanted.candidates,
+                aim=wanted.aim,
             ),
             fingerprint=Fingerprint.of(
                 settings,
@@ -276,7 +275,9 @@ class _Asking:
             elif sonnet is not None:
                 label = event.truth.get(self.scoring.label) if self.scoring.label else None
                 named = None if label is None else str(label)
-                cases.append(Case(event.id, named, event.out_of_scope, event.truth, haiku, sonnet))
+                cases.append(
+                    Case(event.id, event.key, named, event.out_of_scope, event.truth, haiku, sonnet)
+                )
         return cases, dead
 
     async def _ask_all(
