@@ -94,7 +94,7 @@ class Load:
 async def run(observer: Any, port: int, events: int) -> Load:  # noqa: ANN401 - the observers' shape
     """Let so many tickets through the pipeline; those of the warm-up do not count."""
     settings = Settings()
-    broker, topics = MemoryBroker(), TopicNames(settings.topics)
+    broker, topics = MemoryBroker(), TopicNames.under(settings)
     broker.create_topic(topics.raw("tickets"), PARTITIONS)
     for topic in (topics.enriched("tickets"), topics.escalations, topics.dead_letters):
         broker.create_topic(topic)

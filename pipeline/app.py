@@ -90,7 +90,7 @@ class App:
         self._stages = self._stages_by_tier[Tier.HAIKU]
         self._served = tuple(dict.fromkeys(stages))
         self._socket = socket
-        self._topics = TopicNames(settings.topics)
+        self._topics = TopicNames.under(settings)
         self._opinions = opinions(settings, self._stages)
         self._policy = policy_of(settings, self._stages)
         unknown = [name for name in self._served if name not in {*self._stages, ESCALATIONS}]
@@ -220,7 +220,7 @@ class App:
     async def _watch(self, cap: EscalationCap, assigned: Callable[[], int]) -> None:
         kafka, topics = self._settings.kafka, self._topics
         stages = {*self._settings.enabled, *self._served} - {ESCALATIONS}
-        groups = {kafka.group_prefix + name: topics.raw(name) for name in sorted(stages)}
+        groups = {kafka.group_prefix + name: topics.read_by(name) for name in sorted(stages)}
         await watch_progress(cap, kafka, groups, topics.escalations, assigned)
 
     def engine(
@@ -261,12 +261,13 @@ class App:
             observer=metrics,
             tenant_of=tenant_of,
         )
+        read = self._topics.read_by(name)
         tenants = None
         if tenant_from is not None and tenant_of is not None:
             tenants = Tenants(tenant_from, tenant_of, partial(gateway.tenants_waiting, tier))
         return Engine(
             name,
-            [self._topics.read_by(name)],
+            read.topics,
             Handling(name, handler, tracer),
             brokers=brokers,
             group=self._settings.kafka.group_prefix + name,
@@ -284,6 +285,7 @@ class App:
             ),
             asks=settings_digest(self._settings, *(sections if name == ESCALATIONS else [name])),
             tenants=tenants,
+            pattern=read.pattern,
         )
 
 

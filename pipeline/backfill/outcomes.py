@@ -13,7 +13,7 @@ from pipeline.backfill.journal import Job, Tally, custom_id
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.processor import CascadePolicy, Processor
 from pipeline.cascade.publishing import UnpublishableHandler
-from pipeline.cascade.reading import AnyStage, RawEvents, Reading
+from pipeline.cascade.reading import AnyStage, RawEvents, Reading, is_for_another
 from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered, Succeeded
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, NotMaskable
@@ -96,7 +96,7 @@ class BatchStage:
 
     async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
         """The requests about an event; none where it will be a dead letter, or has no file."""
-        if received.unread is not None:
+        if received.unread is not None or is_for_another(received, self.stage.name):
             return []
         try:
             event = (await RawEvents(self.stage).read(received)).event

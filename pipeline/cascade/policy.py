@@ -130,7 +130,10 @@ class Policy(dict[tuple[str, Tier], StagePolicy]):
         return found
 
 
-_DECIDE_NOTHING = {"budget_usd_per_hour", "budget_usd_per_day", "ordering"}
+_DECIDE_NOTHING: Any = {
+    **dict.fromkeys(("budget_usd_per_hour", "budget_usd_per_day", "ordering", "output"), True),
+    "input": {"topics", "pattern"},
+}
 """Settings of a stage that change no answer, and nothing of what becomes of it."""
 _ENDPOINT = {"model": True, "provider": True, "inference_geo": True}
 _ASKED: Any = {**_ENDPOINT, "fallback": _ENDPOINT}

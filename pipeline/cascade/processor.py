@@ -32,7 +32,15 @@ from pipeline.cascade.policy import (
     weighed,
 )
 from pipeline.cascade.publishing import dead_letter, enriched, publication
-from pipeline.cascade.reading import Case, Reader, Reading, is_long, of_stage, published_result
+from pipeline.cascade.reading import (
+    Case,
+    Reader,
+    Reading,
+    is_for_another,
+    is_long,
+    of_stage,
+    published_result,
+)
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import (
     AnswerError,
@@ -61,7 +69,7 @@ from pipeline.observe.logging import EVENT, EventContext
 from pipeline.observe.tracing import OpenTelemetryTracer
 from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
 from pipeline.stages.files.raw_events import to_json_object
-from pipeline.stream.records import Handler, Outcome, Received
+from pipeline.stream.records import Disposition, Handler, Outcome, Received
 from pipeline.stream.tenants import TENANT_HEADER, TenantOf
 
 RawT = TypeVar("RawT", bound=RawEvent)
@@ -112,6 +120,9 @@ class Processor:
     tenant_of: TenantOf | None = None
 
     async def __call__(self, received: Received) -> Outcome:
+        if received.headers and is_for_another(received, self.reader.name):
+            self.observer.passed_over(self.reader.name)
+            return Outcome(Disposition.PASSED_OVER, ())
         try:
             case = await self.reader.read(received)
             stage, event = case.stage, case.event

@@ -57,6 +57,9 @@ LONG_CHARS = 3_000
 """Of an event's texts, what is not ASCII counted threefold: shorter ones are checked within
 milliseconds, whatever they hold."""
 _FILES_AT_ONCE = 256
+REPLAYED_FOR = "replayed-for"
+"""The header of a replayed record whose topic several stages read: the one that could not handle
+it. The others have."""
 _NAME_SHOWN = 64
 """Characters of a name that a record brings, in what is said about it."""
 log = structlog.get_logger(__name__)
@@ -108,6 +111,12 @@ def stages_by_tier(
         for limits in dict.fromkeys(seen.values())
     }
     return {tier: built[limits] for tier, limits in seen.items()}
+
+
+def is_for_another(received: Received, stage: str) -> bool:
+    """Whether a record was replayed for another stage than this one, which has handled it."""
+    wanted = next((value for name, value in received.headers if name == REPLAYED_FOR), None)
+    return wanted is not None and wanted != stage.encode()
 
 
 def is_long(event: RawEvent) -> bool:

@@ -51,7 +51,8 @@ def schemas(
         chosen = contract.generate_some([stage_named(settings.stages, name) for name in stage])
         generated = {**contract.read(directory), **chosen}
     else:
-        generated = contract.generate(tuple(build_stages(settings.stages).values()))
+        stages = tuple(build_stages(settings.stages).values())
+        generated = contract.generate(stages, settings.stages.by_name())
     if check:
         contract.check(directory, generated)
         return

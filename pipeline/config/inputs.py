@@ -4,7 +4,10 @@ What is set here says where a stage's records come from and in which form, which
 the stage reads, and where and in which form its results go.
 """
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from pipeline.config.tables import Section, setting
 
@@ -13,11 +16,28 @@ InputEnvelope = Literal["cloudevents", "debezium"]
 OutputFormat = Literal["json", "avro", "json_schema", "protobuf"]
 
 
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(f"(?:{pattern})")
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+
+
 class InputSettings(Section):
     """Where a stage's raw records come from, and in which form."""
 
-    topics: list[str] = setting([], "topics that are read, as they are called; else `<stage>.raw`")
-    pattern: str | None = setting(None, "a regular expression: topics whose whole name it matches")
+    topics: list[str] = setting(
+        [], "topics that are read, by their whole names; `<stage>.raw` if no pattern is set either"
+    )
+    pattern: Pattern | None = setting(
+        None,
+        "a regular expression: topics whose whole name it matches are read, new ones as they come; "
+        "what the pipeline writes is never among them",
+    )
     format: InputFormat = setting(
         "json", "`registry`: Avro, JSON Schema or Protobuf, as the schema registry says"
     )
@@ -29,7 +49,7 @@ class InputSettings(Section):
 class OutputSettings(Section):
     """Where a stage's results go, and in which form."""
 
-    topic: str | None = setting(None, "as it is called; else `<stage>.enriched`")
+    topic: str | None = setting(None, "its whole name; `<stage>.enriched` if unset")
     format: OutputFormat = setting("json", "of the enriched record")
 
 

@@ -1,12 +1,14 @@
 """What each stage asks, and how much it takes: `[stages.<name>]`.
 
 `StageSettings` is what every stage has; the seven that come with the pipeline add their own to it:
-a team's own categories (`Label`), and further values that it wants extracted (`ExtraField`).
+a team's own categories (`Label`), and further values that it wants extracted (`ExtraField`). Any
+table with another name is one more stage of a kind: of one of the seven, of `classify` or
+`extract`, or of a class of one's own.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
@@ -138,7 +140,9 @@ ExtraFields = Annotated[
 class Extracting(Section):
     """What the settings of a stage have that extracts what a team wants."""
 
-    fields: ExtraFields = setting([], "further values to extract, into `result.fields`")
+    fields: ExtraFields = setting(
+        [], "values to extract, into `result.fields`; of the kind `extract` into `result` itself"
+    )
 
 
 class StageSettings(Section):
@@ -178,12 +182,17 @@ class StageSettings(Section):
 
 @dataclass(frozen=True, slots=True)
 class OwnStage:
-    """A stage that does not come with the pipeline."""
+    """A stage that does not come with the pipeline: a class of one's own, or one more of a kind.
+
+    `build` makes it of its settings, under its class's own name; None where its kind comes with
+    the pipeline. `origin` is where it was found, for error messages. `kind` is empty for a class.
+    """
 
     name: str
     settings_model: type[StageSettings]
-    build: Callable[[Any], Any]  # makes it of its settings
-    origin: str  # where it was found, for error messages
+    build: Callable[[Any], Any] | None
+    origin: str
+    kind: str = ""
 
 
 class TicketSettings(Extracting, StageSettings):
@@ -381,6 +390,36 @@ class TextSettings(Extracting, StageSettings):
         return self.intents
 
 
+class GeneralSettings(Extracting, StageSettings):
+    """What the general kinds have: what they ask is in the settings alone."""
+
+    task: str = setting(
+        "",
+        "a sentence for the model: what the texts or documents are, and what is done with them",
+        max_length=500,
+    )
+    languages: list[LanguageCode] = setting([], "ISO 639-1 codes that are expected; empty for any")
+
+
+class ClassifySettings(GeneralSettings):
+    """One of a team's labels for each text."""
+
+    labels: Labels = Field(description="of which each event is one")
+
+    def deciding_labels(self) -> Sequence[Label]:
+        return self.labels
+
+
+class ExtractSettings(GeneralSettings, FileSettings):
+    """What a team wants to know of each text or file: the result has its `fields` and no others."""
+
+    @model_validator(mode="after")
+    def _extracts_something(self) -> Self:
+        if not self.fields:
+            raise ValueError("`fields` are what is extracted: name one at least")
+        return self
+
+
 class StagesSettings(Section):
     """One table a stage; of the stages that come with the pipeline unless extended."""
 
@@ -401,13 +440,23 @@ class StagesSettings(Section):
         if not own:
             return cls
         for stage in own:
-            if stage.name in cls.model_fields or hasattr(cls, stage.name):
+            is_kind = not stage.kind and stage.name in KINDS
+            if stage.name in cls.model_fields or hasattr(cls, stage.name) or is_kind:
                 raise UsageError(
                     f"The stage {stage.origin} is called {stage.name!r} like one that comes with "
                     "the pipeline: choose another name."
                 )
         tables: dict[str, Any] = {
-            stage.name: (stage.settings_model, Field(default_factory=stage.settings_model))
+            stage.name: (
+                stage.settings_model,
+                # The table of one more of a kind is there: that is where it comes from. What is not
+                # set in it, and has no default, is nothing that another value could differ from.
+                Field(
+                    default_factory=stage.settings_model.model_construct
+                    if stage.kind
+                    else stage.settings_model
+                ),
+            )
             for stage in own
         }
         extended: type[StagesSettings] = create_model(cls.__name__, __base__=cls, **tables)
@@ -431,10 +480,79 @@ class StagesSettings(Section):
     @classmethod
     def _tables_are_of_stages(cls, tables: Any) -> Any:  # noqa: ANN401 - as pydantic gives it
         if isinstance(tables, dict):
-            for name in tables:
+            for name, table in tables.items():
                 if name not in cls.model_fields:
+                    raise ValueError(_no_stage(name, cls.model_fields, KINDS))
+                own = cls.own.get(name)
+                if isinstance(table, dict) and "kind" in table and not (own and own.kind):
                     raise ValueError(
-                        f"there is no stage {name!r}; there are {', '.join(cls.model_fields)}; "
-                        "one's own are named in `stage_modules`"
+                        f"{name} is itself a kind of stage: give one more of its kind another name"
                     )
         return tables
+
+
+TableT = TypeVar("TableT", bound=StageSettings)
+KINDS: Mapping[str, type[StageSettings]] = MappingProxyType(
+    {
+        **{name: type(table) for name, table in StagesSettings().by_name().items()},
+        "classify": ClassifySettings,
+        "extract": ExtractSettings,
+    }
+)
+"""What a stage by settings may be one of, and what its table may hold; beside one's own classes."""
+
+
+def stages_of_kinds(
+    tables: Mapping[str, Any], own: Sequence[OwnStage] = ()
+) -> tuple[OwnStage, ...]:
+    """The stages that the tables make: each table whose name is none of a class, by its `kind`.
+
+    Raises:
+        UsageError: A table has no kind, or one that there is not; its name cannot be one.
+    """
+    classes = {stage.name: stage for stage in own}
+    kinds = {**KINDS, **{name: stage.settings_model for name, stage in classes.items()}}
+    found = []
+    for name, table in tables.items():
+        if name in StagesSettings.model_fields or name in classes:
+            continue
+        kind = table.get("kind") if isinstance(table, dict) else None
+        if not isinstance(kind, str) or kind not in kinds:
+            there_are = (*StagesSettings.model_fields, *classes)
+            because = _no_stage(name, there_are, kinds)
+            if kind is not None:
+                because = f"there is no kind {kind!r}; there are {', '.join(kinds)}"
+            raise UsageError(f"The settings are wrong: stages.{name}: {because}.")
+        if (wrong := why_no_name(name)) is not None:
+            raise UsageError(f"The settings are wrong: stages.{name}: {wrong}.")
+        build = classes[kind].build if kind in classes else None
+        found.append(OwnStage(name, _table_of(kind, kinds[kind]), build, f"stages.{name}", kind))
+    return tuple(found)
+
+
+def _table_of(kind: str, base: type[TableT]) -> type[TableT]:
+    """What the table of one more of a kind may hold."""
+    fields: dict[str, Any] = {"kind": (Literal[kind], ...)}
+    made: type[TableT] = create_model(base.__name__, __base__=base, **fields)
+    return made
+
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
+_TAKEN = frozenset({"escalations", "review", "all"})  # a stage, a topic, and the sum of stages
+
+
+def why_no_name(name: str) -> str | None:
+    """Why a stage cannot be called that; None where it can."""
+    if not _NAME.fullmatch(name):
+        return f"lower-case letters, digits and single underscores make a name, not {name!r}"
+    if name in _TAKEN or hasattr(StagesSettings, name):
+        return f"a stage cannot be called {name!r}: choose another name"
+    return None
+
+
+def _no_stage(name: str, there_are: Iterable[str], kinds: Iterable[str]) -> str:
+    return (
+        f"there is no stage {name!r}; there are {', '.join(there_are)}; one more of a kind says "
+        f"which with `kind` ({', '.join(kinds)}), and one's own classes are named in "
+        "`stage_modules`"
+    )

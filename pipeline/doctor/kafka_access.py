@@ -7,7 +7,7 @@ write one, although each bad record costs no more than itself.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError
@@ -122,15 +122,18 @@ async def _reach(kafka: KafkaSettings, broker: BrokerAt) -> Finding | None:
     return None
 
 
-def operations_needed(settings: Settings) -> Mapping[str, frozenset[str]]:
-    """What has to be allowed on each topic. Pure."""
-    names = TopicNames(settings.topics)
-    sources = {names.read_by(stage) for stage in settings.enabled}
+def operations_needed(
+    settings: Settings, existing: Collection[str] = ()
+) -> Mapping[str, frozenset[str]]:
+    """What has to be allowed on each topic; of patterns, on those that exist. Pure."""
+    names = TopicNames.under(settings)
+    read = (names.read_by(stage).among(existing) for stage in settings.enabled)
+    sources = {name for topics in read for name in topics}
     # Publishers write the first; `pipeline dead-letters` and `review`, the others.
-    raw = (names.raw(stage) for stage in settings.enabled)
+    raw = (name for name in sources if not names.is_written(name))
     others = {*raw, names.audit, *names.compacted}
     needed = {}
-    for name in topic_names(settings, None):
+    for name in topic_names(settings, None, existing):
         operations = set() if name in others else {"Write"}
         needed[name] = frozenset(operations | ({"Read"} if name in sources else set()))
     if settings.has_budget:
@@ -166,7 +169,7 @@ def _user(settings: Settings) -> str:
 
 
 def _of_topics(settings: Settings, cluster: Cluster, user: str) -> Iterator[Finding]:
-    needed = operations_needed(settings)
+    needed = operations_needed(settings, cluster.topics)
     # What the pipeline only names, such as the marks of operators, it need not see.
     hidden = sorted(name for name in cluster.forbidden if needed.get(name))
     if hidden:
@@ -264,16 +267,18 @@ def writers(topic: str, grants: Iterable[Grant]) -> set[str]:
 
 def guarded(settings: Settings) -> tuple[str, ...]:
     """The topics that publishers must not be able to write to."""
-    names = TopicNames(settings.topics)
-    results = (names.enriched(stage) for stage in settings.enabled if stage != "escalations")
+    names = TopicNames.under(settings)
+    stages = (stage for stage in settings.enabled if stage != "escalations")
+    results = (topic for stage in stages for topic in names.results_of(stage))
     shared = (names.escalations, names.review, names.dead_letters, names.audit)
     return (*shared, *names.compacted, *results)
 
 
 def judged(settings: Settings, grants: Sequence[Grant]) -> Iterator[Finding]:
     """What the access control list comes to. Pure."""
-    names = TopicNames(settings.topics)
-    raw = [names.raw(stage) for stage in settings.enabled if stage != "escalations"]
+    names = TopicNames.under(settings)
+    stages = [stage for stage in settings.enabled if stage != "escalations"]
+    raw = [topic for stage in stages for topic in names.read_by(stage).topics]
     publishers = set().union(*(writers(topic, grants) for topic in raw))
     for principal in sorted(publishers - {f"User:{settings.kafka.sasl_username}"}):
         reached = [topic for topic in guarded(settings) if principal in writers(topic, grants)]

@@ -28,7 +28,6 @@ from pipeline.local.apache import ApacheKafka
 from pipeline.local.broker import LocalBroker, NoidaBroker
 from pipeline.local.child import Child
 from pipeline.model.errors import UsageError
-from pipeline.stages.api import build_stages
 
 API_KEY = "ANTHROPIC_API_KEY"
 BASE_URL = "ANTHROPIC_BASE_URL"
@@ -144,9 +143,10 @@ async def local_environment(
         raise UsageError(f"There is no broker {broker!r}; there are {', '.join(_BROKERS)}.")
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(_BROKERS[broker](kafka_port))
-        names = TopicNames(settings.topics).of(build_stages(settings.stages))
+        names = TopicNames.under(settings)
         async with admin_client(running.settings) as admin:
-            await Topics(admin, settings.topics, configs=running.topic_configs).create(names)
+            topics = Topics(admin, settings.topics, names=names, configs=running.topic_configs)
+            await topics.create(names.of(settings.stages.by_name()))
         kafka = running.settings
         if kafka.idle_fetch_pause:
             kafka = kafka.model_copy(update={"idle_fetch_pause": idle_fetch_pause})

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,28 +36,34 @@ def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:
     return wanted
 
 
-def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, ...]:
-    return TopicNames(settings.topics).of(chosen(settings, stages))
+def topic_names(
+    settings: Settings, stages: Sequence[str] | None, existing: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Of these stages; with those of the existing topics that a pattern of theirs matches."""
+    return TopicNames.under(settings).of(chosen(settings, stages), existing)
 
 
-def every_topic(settings: Settings) -> tuple[str, ...]:
+def every_topic(settings: Settings, existing: Iterable[str] = ()) -> tuple[str, ...]:
     """Those of all stages that there are, enabled or not."""
-    return topic_names(settings, [*settings.stages.by_name(), ESCALATIONS])
+    return topic_names(settings, [*settings.stages.by_name(), ESCALATIONS], existing)
 
 
 async def create(settings: Settings, stages: Sequence[str] | None) -> list[TopicReport]:
+    """Make those that are missing; a pattern makes none."""
     names = topic_names(settings, stages)
     async with admin_client(settings.kafka) as admin:
-        return await Topics(admin, settings.topics).create(names)
+        made = Topics(admin, settings.topics, names=TopicNames.under(settings))
+        return await made.create(names)
 
 
 async def describe(
     settings: Settings, stages: Sequence[str] | None
 ) -> dict[str, TopicState | None]:
     """Describe the topics; None stands for those that do not exist."""
-    names = topic_names(settings, stages)
     async with admin_client(settings.kafka) as admin:
-        found = await Topics(admin, settings.topics).describe(names)
+        topics = Topics(admin, settings.topics)
+        names = topic_names(settings, stages, await topics.existing())
+        found = await topics.describe(names)
     return {name: found.get(name) for name in names}
 
 
@@ -79,7 +85,7 @@ async def lags(
     settings: Settings, stages: Sequence[str] | None, *, interval: float
 ) -> AsyncGenerator[list[StageLag], None]:
     """Sample the lag every `interval` seconds; the first sample knows no pace yet."""
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     wanted = chosen(settings, stages)
     earlier: dict[str, GroupLag] = {}
     async with lag_reader(settings.kafka) as reader:
@@ -87,7 +93,7 @@ async def lags(
             found = []
             for stage in wanted:
                 group = settings.kafka.group_prefix + stage
-                now = await reader.sample(group, [names.read_by(stage)])
+                now = await reader.sample(group, names.read_by(stage))
                 drained = drain_seconds(earlier[stage], now) if stage in earlier else None
                 earlier[stage] = now
                 found.append(
@@ -162,7 +168,7 @@ def duration(seconds: float | None) -> str:
 
 def topic_of(settings: Settings, name: str) -> str:
     """The topic that is meant: of a stage its results, else the topic of that name."""
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     shared = {
         "escalations": names.escalations,
         "review": names.review,

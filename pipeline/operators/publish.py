@@ -15,7 +15,7 @@ from pipeline.cascade.reading import of_stage
 from pipeline.config import Settings
 from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import Writer
-from pipeline.model.errors import InvalidEvent
+from pipeline.model.errors import InvalidEvent, UsageError
 from pipeline.operators.files import usable
 from pipeline.runtime.process import threaded_iter
 from pipeline.stages.api import Stage
@@ -62,14 +62,20 @@ async def publish(
     stage: Stage[Any, Any],
     items: Iterable[Item],
     *,
+    topic: str | None = None,
     validate: bool = True,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> Published:
-    """Publish events, of which there may be any number, on the raw topic of a stage.
+    """Publish events, of which there may be any number, on a topic that a stage reads.
 
+    That is its first one, unless a `topic` is named; a UsageError says that it reads no such one.
     With `validate` those that the stage does not take are left out; `on_done` gets a 1 for each.
     """
-    topic = TopicNames(settings.topics).raw(stage.name)
+    names = TopicNames.under(settings)
+    if topic is None:
+        topic = names.raw(stage.name)
+    elif not names.read_by(stage.name).takes(topic):
+        raise UsageError(f"{stage.name} does not read {topic}: {names.read_by(stage.name)}.")
     result = Published(topic)
     limit = settings.topics.max_message_bytes
     async with (

@@ -150,7 +150,7 @@ async def list_items(
     resolved: bool | None,
 ) -> ReviewListing:
     """Find items, of which `limit` are listed; with `resolved`, those that were, or were not."""
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     handled = await read_handled(read, names.review, names.resolved)
     listing = ReviewListing(limit, handled=resolved)
     async with read([names.review], start=selection.span.since or "beginning") as records:
@@ -432,7 +432,7 @@ async def resolve(
         PipelineError: There is no such item, its stage is not known here, or the brokers do not
             take it.
     """
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     record = await record_at(read, names.review, place, what="review item", command="review")
     item = review_item_of(record)
     stages: Mapping[str, AnyStage] = build_stages(settings.stages)

@@ -40,8 +40,10 @@ from pipeline.stages.checks.text_quality import (
     stated,
     visible,
 )
+from pipeline.stages.classify import Classify
 from pipeline.stages.code import Code
 from pipeline.stages.documents import Documents
+from pipeline.stages.extract import Extract
 from pipeline.stages.fields.amounts import parse_amount, read_amount
 from pipeline.stages.fields.asking import (
     Answer,
@@ -136,18 +138,38 @@ def build_stages(
     Texts are compared with the examples of labels by the encoder; without one by words, which is
     enough where no answers are checked. A UsageError says that a class of your own is not a stage.
     """
-    stages: list[Stage[Any, Any]] = [
-        Tickets(settings.tickets, encoder),
-        Invoices(settings.invoices),
-        Images(settings.images),
-        Documents(settings.documents),
-        Requests(settings.requests, encoder),
-        Code(settings.code),
-        Texts(settings.texts, encoder),
-    ]
-    tables = settings.by_name()
-    stages += [_built(stage, tables[stage.name]) for stage in settings.own.values()]
-    return MappingProxyType({stage.name: stage for stage in stages})
+    tables, stages = settings.by_name(), dict[str, Stage[Any, Any]]()
+    for name, table in tables.items():
+        own = settings.own.get(name)
+        if own is not None and own.build is not None:
+            stages[name] = _built(own, table)
+            continue
+        kind = _KINDS[own.kind if own is not None else name]
+        named = _named(kind, name)
+        stages[name] = named(table, encoder) if kind in _COMPARING else named(table)
+    return MappingProxyType(stages)
+
+
+_KINDS: Mapping[str, type[Any]] = {
+    "tickets": Tickets,
+    "invoices": Invoices,
+    "images": Images,
+    "documents": Documents,
+    "requests": Requests,
+    "code": Code,
+    "texts": Texts,
+    "classify": Classify,
+    "extract": Extract,
+}
+_COMPARING = frozenset({Tickets, Requests, Texts, Classify})
+"""They compare texts with the examples of labels."""
+
+
+def _named(kind: type[Any], name: str) -> type[Any]:
+    """The class under another name, which is all that stages of a kind do not have alike."""
+    if kind.name == name:
+        return kind
+    return type(kind.__name__, (kind,), {"name": name, "__module__": kind.__module__})
 
 
 def stage_named(settings: StagesSettings, name: str) -> Stage[Any, Any]:
@@ -164,11 +186,21 @@ def encoder_for(settings: Settings) -> Encoder | None:
 
 
 def _built(own: OwnStage, settings: StageSettings) -> Stage[Any, Any]:
-    stage: Stage[Any, Any] = own.build(settings)
+    build: Any = own.build
+    if own.kind:
+        if not isinstance(build, type):
+            raise UsageError(f"{own.origin}: {own.kind} is no class, so there cannot be two of it.")
+        build = _named(build, own.name)
+    stage: Stage[Any, Any] = build(settings)
     if missing := [member for member in _MEMBERS if not hasattr(stage, member)]:
         raise UsageError(
             f"The stage {own.origin} lacks {', '.join(missing)}: see docs/STAGES.md for what a "
             "stage has."
+        )
+    if stage.name != own.name:
+        raise UsageError(
+            f"The stage {own.origin} calls itself {stage.name!r}: `name` has to be the class's "
+            "own, and not be set again."
         )
     return stage
 

@@ -31,6 +31,7 @@ _CLOSE_LIMIT = 15.0
 class Engine:
     """Consumes topics as one stage's group, has each record handled, publishes what comes of it.
 
+    With a `pattern` it consumes those that match it, too, and new ones as they are made.
     What the handler raises ends the engine. The `gate` closes intake without leaving the group, the
     `throttle` holds it although nothing is wrong. `rescue` is what to publish instead of an outcome
     that the brokers will never take, and for a record that could not be read; without it the former
@@ -54,6 +55,7 @@ class Engine:
     commit_count: int = COMMIT_COUNT
     asks: str = ""
     tenants: Tenants | None = None
+    pattern: str | None = None
     _monitor: Monitor | None = field(default=None, init=False)
 
     def status(self) -> StreamStatus:
@@ -91,7 +93,9 @@ class Engine:
         self, failure: asyncio.Future[NoReturn], tasks: asyncio.TaskGroup, stop: asyncio.Event
     ) -> None:
         settings = self.settings
-        consumer = self.brokers.consumer(self.group, self.topics, asks=self.asks)
+        consumer = self.brokers.consumer(
+            self.group, self.topics, pattern=self.pattern, asks=self.asks
+        )
         reader = self.brokers.reader(self.group)
         clock = asyncio.get_running_loop().time
         breaker = DeadLetterBreaker(WINDOW_KEYS, settings.dead_letter_ratio, clock=clock)

@@ -44,7 +44,7 @@ class Installation:
         self.api = api
         self.run = run
         self.address = address
-        self.topic = TopicNames(settings.topics).raw("tickets")
+        self.topic = TopicNames.under(settings).raw("tickets")
 
     async def publish(self) -> None:
         """Put the events on the topic, with bodies that no browser may obey."""

@@ -40,7 +40,7 @@ async def handled(
 ) -> Outcome:
     reading = Reading(masking=settings.privacy.masking())
     cascade = CascadePolicy(asker, Policy.from_settings(settings), Tier.HAIKU, reading)
-    topics, observer = TopicNames(settings.topics), Observer()
+    topics, observer = TopicNames.under(settings), Observer()
     processor = Processor(RawEvents(stage), cascade, topics, clock=lambda: NOON, observer=observer)
     return await processor(received(event))
 

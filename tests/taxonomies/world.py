@@ -64,7 +64,7 @@ async def _outcomes(
             process = Processor(
                 RawEvents(build_stages(settings.stages)[stage]),
                 CascadePolicy(gateway, Policy.from_settings(settings), Tier.HAIKU),
-                TopicNames(settings.topics),
+                TopicNames.under(settings),
                 clock=lambda: NOON,
                 observer=Observer(),
             )

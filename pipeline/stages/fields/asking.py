@@ -88,6 +88,12 @@ class Section:
     body: str
 
 
+def role_for(role: str, task: str) -> str:
+    """A role with what a team says of it: one line, whatever it has."""
+    said = " ".join(task.split())
+    return f"{role} {said}" if said else role
+
+
 def build_instructions(role: str, *sections: Section) -> str:
     """Join the role and its sections, in order, and add what holds for every stage."""
     every = (
@@ -168,14 +174,17 @@ class Deciding(Protocol):
 
     @property
     def deciding(self) -> tuple[str, ...]:
-        """Names of fields of answer and result alike; the first is the label, if there is one."""
+        """Names of fields of answer and result alike; the first is the label, if there is one.
+
+        A field that an answer itself does not have is one of its further `fields`.
+        """
 
 
 def label_of(stage: object, answer: BaseModel) -> str | None:
     """The label that an answer chose; None where the stage has none."""
     # For every event, and asking whether it is an instance of the protocol takes far longer.
     deciding: tuple[str, ...] | None = getattr(stage, "deciding", None)
-    label = None if deciding is None else getattr(answer, deciding[0])
+    label = getattr(answer, deciding[0], None) if deciding else None
     return label if isinstance(label, str) else None
 
 
@@ -183,11 +192,17 @@ def differences(
     stage: object, one: Mapping[str, Any], other: Mapping[str, Any]
 ) -> tuple[str, ...] | None:
     """The deciding fields in which two answers or results differ; None if the stage names none."""
-    if not isinstance(stage, Deciding):
+    if not isinstance(stage, Deciding) or not stage.deciding:
         return None
     return tuple(
-        name for name in stage.deciding if _comparable(one[name]) != _comparable(other[name])
+        name
+        for name in stage.deciding
+        if _comparable(_value_of(one, name)) != _comparable(_value_of(other, name))
     )
+
+
+def _value_of(fields: Mapping[str, Any], name: str) -> object:
+    return fields[name] if name in fields else fields["fields"][name]
 
 
 def _comparable(value: object) -> object:
