@@ -23,6 +23,7 @@ from pipeline.cascade.reading import (
     RawEvents,
     Reader,
     Reading,
+    adapter_of,
     file_threads,
     stages_by_tier,
 )
@@ -97,6 +98,11 @@ class App:
         if unknown or not self._served:
             known = ", ".join([*self._stages, ESCALATIONS])
             raise UsageError(f"There is no stage {', '.join(unknown)}; there are {known}.")
+        self._adapters = {
+            name: adapter_of(settings, self._stages[name])
+            for name in self._served
+            if name != ESCALATIONS
+        }
 
     async def run(
         self, stop: asyncio.Event, *, announce: Callable[[Running], None] | None = None
@@ -252,7 +258,8 @@ class App:
             reader: Reader = Escalations(self._stages_by_tier[tier], limits)
             ordering: Ordering = "key"
         else:
-            reader, ordering = RawEvents(self._stages[name]), sections[name].ordering
+            reader = RawEvents(self._stages[name], self._adapters[name], reading)
+            ordering = sections[name].ordering
         handler = Processor(
             reader,
             cascade,

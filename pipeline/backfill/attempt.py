@@ -16,7 +16,7 @@ from pipeline.backfill.outcomes import BatchStage
 from pipeline.backfill.partitions import BacklogPartition, FileBacklog, TopicBacklog, digest_of
 from pipeline.backfill.progress import Report, Watcher, open_metrics, with_metrics
 from pipeline.cascade.policy import policy_of
-from pipeline.cascade.reading import Reading, stages_by_tier
+from pipeline.cascade.reading import Reading, adapter_of, stages_by_tier
 from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
@@ -241,6 +241,7 @@ class _Attempt:
                 clock=now,
                 observer=self.metrics,
                 reading=Reading(Bounds.of(settings.claude), masking=settings.privacy.masking()),
+                adapter=adapter_of(settings, stages[stage]),
             ),
             settings=settings.backfill,
             paused_reason=lambda: gateway.paused_reason(stage, Tier.HAIKU),

@@ -15,6 +15,7 @@ from pipeline.cascade.processor import CascadePolicy, Processor
 from pipeline.cascade.publishing import UnpublishableHandler
 from pipeline.cascade.reading import AnyStage, RawEvents, Reading
 from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered, Succeeded
+from pipeline.inputs.adapter import Adapter, PassedOver
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, NotMaskable
 from pipeline.model.observer import Observer
@@ -87,20 +88,25 @@ class BatchStage:
     clock: Callable[[], datetime]  # the time, aware
     observer: Observer  # called with how each event ended
     reading: Reading = field(default_factory=Reading)  # builds the questions
+    adapter: Adapter | None = None  # of records that are not the stage's own
     _abridge: UnpublishableHandler = field(init=False)
+    _raw_events: RawEvents = field(init=False)
 
     def __post_init__(self) -> None:
         self._abridge = UnpublishableHandler(
             self.stage.name, self.topics.dead_letters, clock=self.clock, observer=self.observer
         )
+        self._raw_events = RawEvents(self.stage, self.adapter, self.reading)
 
     async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
         """The requests about an event; none where it will be a dead letter, or has no file."""
         if received.unread is not None:
             return []
         try:
-            event = (await RawEvents(self.stage).read(received)).event
-            query = await self.reading.ask_about(self.stage, event)
+            case = await self._raw_events.read(received)
+            if isinstance(case, PassedOver):
+                return []
+            query = await self.reading.ask_about(self.stage, case.event)
             named = {
                 custom_id(prefix, received.offset, self.lane.digest(each)): each
                 for each in first_questions(query)
@@ -116,7 +122,7 @@ class BatchStage:
                 return received, small, _tally(small)
         asker = BatchFirst(self.lane, self.normal, job.prefix, received.offset, results)
         processor = Processor(
-            RawEvents(self.stage),
+            self._raw_events,
             CascadePolicy(asker, self.policy, Tier.HAIKU, self.reading),
             self.topics,
             clock=self.clock,
@@ -142,4 +148,5 @@ def _tally(outcome: Outcome) -> Tally:
         enriched=outcome.end is Disposition.ENRICHED,
         escalated=outcome.end is Disposition.ESCALATED,
         dead_letters=outcome.end is Disposition.DEAD_LETTER,
+        passed_over=outcome.end is Disposition.PASSED_OVER,
     )

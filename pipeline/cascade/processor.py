@@ -33,6 +33,7 @@ from pipeline.cascade.policy import (
 )
 from pipeline.cascade.publishing import dead_letter, enriched, publication
 from pipeline.cascade.reading import Case, Reader, Reading, is_long, of_stage, published_result
+from pipeline.inputs.adapter import PassedOver
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import (
     AnswerError,
@@ -61,7 +62,7 @@ from pipeline.observe.logging import EVENT, EventContext
 from pipeline.observe.tracing import OpenTelemetryTracer
 from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
 from pipeline.stages.files.raw_events import to_json_object
-from pipeline.stream.records import Handler, Outcome, Received
+from pipeline.stream.records import Disposition, Handler, Outcome, Received
 from pipeline.stream.tenants import TENANT_HEADER, TenantOf
 
 RawT = TypeVar("RawT", bound=RawEvent)
@@ -100,7 +101,7 @@ class Decision(TierAnswer[AnswerT]):
 class Processor:
     """The handler of a topic: brings each of its records to one end.
 
-    Every end is reported to the observer under the event's own stage.
+    Every end is reported to the observer under the event's own stage, as is what is passed over.
     """
 
     reader: Reader
@@ -114,6 +115,9 @@ class Processor:
     async def __call__(self, received: Received) -> Outcome:
         try:
             case = await self.reader.read(received)
+            if isinstance(case, PassedOver):
+                self.observer.passed_over(self.reader.name)
+                return Outcome(Disposition.PASSED_OVER, ())
             stage, event = case.stage, case.event
             if (context := EVENT.get()) is not None:
                 context.event_id = event.id

@@ -9,7 +9,7 @@ import contextvars
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
@@ -22,8 +22,13 @@ from pydantic import BaseModel, ValidationError
 from pipeline.claude.failures import Attempts, Bounds, Peers
 from pipeline.claude.model_facts import known
 from pipeline.config import ClaudeSettings, Settings
+from pipeline.inputs.adapter import Adapted, Adapter, PassedOver
+from pipeline.inputs.formats import open_format
+from pipeline.inputs.mapping import FieldMapping
+from pipeline.inputs.records import InputRecord
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable
+from pipeline.model.json_bytes import RawJson
 from pipeline.model.printable import printable, shortened
 from pipeline.model.questions import Query, Text
 from pipeline.model.records import (
@@ -39,7 +44,7 @@ from pipeline.privacy.masking import Masking, values_of, with_fields
 from pipeline.runtime.process import UnwaitedExecutor
 from pipeline.stages.api import Answer, RawEvent, Stage, build_stages
 from pipeline.stages.checks.scope import Encoder
-from pipeline.stages.files.raw_events import text_too_long
+from pipeline.stages.files.raw_events import fields_of_record, text_too_long
 from pipeline.stream.records import Received
 
 P = ParamSpec("P")
@@ -81,17 +86,20 @@ def of_stage(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kw
     except (InvalidEvent, Unavailable, KeyboardInterrupt):
         raise
     except BaseException as bug:
-        called: Callable[..., object] = function
-        while isinstance(called, partial):
-            called = called.func
-        name = getattr(called, "__qualname__", type(called).__qualname__)
-        # The message of the bug may quote the event, so only its type and its place are logged.
-        place = traceback.extract_tb(bug.__traceback__)[-1]  # one frame at least: this one
-        where = {"function": name, "place": f"{place.filename}:{place.lineno}"}
-        log.error("stage_failed", stage=stage, error=type(bug).__name__, **where)  # noqa: TRY400
-        short = name.rpartition(".")[-1]
-        detail = f"The stage's {short}() failed with {type(bug).__name__}; see the log."
-        raise InvalidEvent(DeadLetterReason.STAGE_FAILED, detail) from bug
+        raise _failure(stage, function, bug) from bug
+
+
+def _failure(stage: str, function: Callable[..., object], bug: BaseException) -> InvalidEvent:
+    while isinstance(function, partial):
+        function = function.func
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    # The message of the bug may quote the event, so only its type and its place are logged.
+    place = traceback.extract_tb(bug.__traceback__)[-1]  # one frame at least: the caller's
+    where = {"function": name, "place": f"{place.filename}:{place.lineno}"}
+    log.error("stage_failed", stage=stage, error=type(bug).__name__, **where)
+    short = name.rpartition(".")[-1]
+    detail = f"The stage's {short}() failed with {type(bug).__name__}; see the log."
+    return InvalidEvent(DeadLetterReason.STAGE_FAILED, detail)
 
 
 def stages_by_tier(
@@ -108,6 +116,34 @@ def stages_by_tier(
         for limits in dict.fromkeys(seen.values())
     }
     return {tier: built[limits] for tier, limits in seen.items()}
+
+
+def adapter_of(settings: Settings, stage: AnyStage) -> Adapter | None:
+    """What makes the records of a stage's topics those that it parses.
+
+    None where nothing is set about them: the stage parses what comes.
+
+    Raises:
+        UsageError: A setting of its input or its mapping cannot be.
+    """
+    own = settings.stages.by_name().get(stage.name)
+    if own is None:
+        return None
+    format_ = open_format(own.input, settings.registry)
+    mapping = None
+    if own.map or own.where is not None or own.pass_through is not None:
+        mapping = FieldMapping(stage.name, own, stage.raw_model)
+    if format_ is None and mapping is None:
+        return None
+    most = own.largest_event
+    fields = partial(_json_fields, stage.raw_model, most)
+    return Adapter(fields, most, format_, mapping)
+
+
+def _json_fields(
+    model: type[RawEvent], max_bytes: int, value: bytes, headers: Mapping[str, bytes]
+) -> Mapping[str, RawJson] | None:
+    return fields_of_record(model, value, headers, max_bytes=max_bytes)
 
 
 def is_long(event: RawEvent) -> bool:
@@ -135,13 +171,31 @@ class Case:
 
 
 class RawEvents:
-    def __init__(self, stage: AnyStage) -> None:
+    """Reads a stage's raw records, through an `adapter` where they are not the stage's own.
+
+    Where that has to ask a schema registry that does not answer, a record waits in `reading`.
+    """
+
+    def __init__(
+        self,
+        stage: AnyStage,
+        adapter: Adapter | None = None,
+        reading: "Reading | None" = None,
+    ) -> None:
         self._stage = stage
+        self._adapter = adapter
+        self._reading = reading
         self.name = stage.name
 
-    async def read(self, received: Received) -> Case:
+    async def read(self, received: Received) -> Case | PassedOver:
+        """Read a record; raises `InvalidEvent`."""
         stage, value = self._stage, received.value or b""
         headers = {name: content for name, content in received.headers if content is not None}
+        if self._adapter is not None:
+            adapted = await self._adapted(self._adapter, received, headers)
+            if isinstance(adapted, PassedOver):
+                return adapted
+            value, headers = adapted.value, dict(adapted.headers)
         parse: Callable[[], RawEvent] = partial(
             of_stage, stage.name, stage.parse, value, key=received.key, headers=headers
         )
@@ -153,6 +207,27 @@ class RawEvents:
             timestamp=received.timestamp,
         )
         return Case(received, stage, event, source, received.received_at)
+
+    async def _adapted(
+        self, adapter: Adapter, received: Received, headers: Mapping[str, bytes]
+    ) -> Adapted | PassedOver:
+        record = InputRecord(
+            received.topic, received.key, received.value, headers, received.timestamp
+        )
+        read = partial(_of_format, self.name, adapter.read, record)
+        return await (self._reading or Reading()).until_available(read, self.name)
+
+
+async def _of_format(
+    stage: str, read: Callable[[InputRecord], Awaitable[T]], record: InputRecord
+) -> T:
+    """The same as `of_stage` of what reads a record's format."""
+    try:
+        return await read(record)
+    except (InvalidEvent, Unavailable):
+        raise
+    except Exception as bug:
+        raise _failure(stage, read, bug) from bug
 
 
 class Escalations:
@@ -299,14 +374,29 @@ class Reading:
                     if attempts is None:
                         self._peers[place].answered += 1
                     return with_fields(query, self._personal(stage, event))
-                self.waiting += 1
-                try:
-                    await asyncio.sleep(RETRY_SECONDS)
-                finally:
-                    self.waiting -= 1
+                await self._pause()
         finally:
             if attempts is not None:
                 self._failing[place] -= 1
+
+    async def until_available(self, attempt: Callable[[], Awaitable[T]], stage: str) -> T:
+        """Attempt it, again for as long as what it needs cannot be reached."""
+        is_first = True
+        while True:
+            try:
+                return await attempt()
+            except Unavailable as error:
+                if is_first:
+                    log.warning("record_awaits", stage=stage, because=str(error))
+                is_first = False
+            await self._pause()
+
+    async def _pause(self) -> None:
+        self.waiting += 1
+        try:
+            await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self.waiting -= 1
 
     def _personal(self, stage: AnyStage, event: RawEvent) -> list[Text]:
         fields = self.masking.rules(stage.name).fields

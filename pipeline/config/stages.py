@@ -14,7 +14,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, PrivateAttr, create_model, model_validator
 
-from pipeline.config.inputs import InputSettings, OutputSettings
+from pipeline.config.inputs import (
+    InputSettings,
+    MapTable,
+    OutputSettings,
+    PassThrough,
+    Where,
+)
 from pipeline.config.tables import (
     Bytes,
     Count,
@@ -157,12 +163,16 @@ class StageSettings(Section):
     )
     budget_usd_per_day: Dollars | None = setting(None, "what the stage may spend in a day (UTC)")
     input: InputSettings = InputSettings()
-    map: dict[str, str | list[str]] = setting(
-        {}, "where the stage's fields are in what comes, each a JMESPath expression"
+    map: MapTable = setting(
+        {}, "where the stage's fields are in what comes: docs/MAPPING.md says how it is written"
     )
-    where: str | None = setting(None, "JMESPath: what it is not true of is passed over")
-    pass_through: list[str] | None = setting(
-        None, "JMESPath: what else of a record goes to the result's `source.extra`"
+    where: Where | None = setting(
+        None, "an expression: a record of which it is not true is passed over"
+    )
+    pass_through: PassThrough | None = setting(
+        None,
+        "expressions: what of a record goes to the result's `source.extra`; unset, all that "
+        "neither the stage nor `map` reads",
     )
     output: OutputSettings = OutputSettings()
 

@@ -34,6 +34,9 @@ class Observer:
     def tombstone(self, stage: str) -> None:
         """A record without a value came in: it is no event, and is only committed over."""
 
+    def passed_over(self, stage: str) -> None:
+        """A record was left out by the stage's filter, or is a deletion: it is no event of it."""
+
     def completed(self, stage: str, end: str, *, seconds: float) -> None:
         """A record came to an end, `seconds` after it was received; not yet committed."""
 

@@ -67,6 +67,12 @@ TOMBSTONES = Metric(
     "pipeline_tombstones_total", "counter", ("stage",), "records",
     "Records without a value (null, not empty): no events, only committed over.",
 )  # fmt: skip
+PASSED_OVER = Metric(
+    "pipeline_events_passed_over_total", "counter", ("stage",), "records",
+    "Records that `where` leaves out, or that an envelope says are deletions: no events of the "
+    "stage, only committed over.",
+    from_zero=True,
+)  # fmt: skip
 COMPLETED = Metric(
     "pipeline_events_completed_total", "counter", ("stage", "end"), "events",
     "Events that came to an end: enriched, escalated, review or dead_letter.",

@@ -253,6 +253,9 @@ class Metrics(Observer):
     def tombstone(self, stage: str) -> None:
         self._counters[catalogue.TOMBSTONES][stage].inc()
 
+    def passed_over(self, stage: str) -> None:
+        self._counters[catalogue.PASSED_OVER][stage].inc()
+
     def completed(self, stage: str, end: str, *, seconds: float) -> None:
         self._counters[catalogue.COMPLETED][stage, end].inc()
         self._histograms[catalogue.EVENT_SECONDS][stage, end].observe(seconds)

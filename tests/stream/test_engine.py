@@ -123,6 +123,22 @@ async def test_tombstones_are_counted_and_committed_over_and_reach_no_handler() 
 
 
 @virtual_time
+async def test_what_a_handler_passes_over_is_committed_over_and_is_no_end_of_an_event() -> None:
+    bench, notes = Bench(), Notes()
+
+    async def handler(record: Received) -> Outcome:
+        if record.value == b"over":
+            return Outcome(Disposition.PASSED_OVER, ())
+        return copied(record)
+
+    async with running(bench, handler=handler, observer=notes):
+        bench.publish(b"over", b"a", b"over")
+        await until(lambda: bench.committed() == 3)
+    assert bench.output() == [b"a"]
+    assert notes.ends == {Disposition.ENRICHED: 1}
+
+
+@virtual_time
 async def test_an_empty_value_is_an_event() -> None:
     """Kafka's compaction keeps it: only null says that a key is gone."""
     bench = Bench()

@@ -85,15 +85,7 @@ def read_event(
     Raises:
         InvalidEvent: `too_large`, `invalid_json` or `invalid_event`; the detail names the field.
     """
-    if len(value) > max_bytes:
-        raise _value_too_large(value, max_bytes)
-    if not value:
-        raise InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is empty.")
-    if value.startswith(_UTF_16):
-        raise InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is UTF-16; send UTF-8.")
-    if content_type == BATCH_TYPE:
-        raise _invalid(f"A batch of CloudEvents: {_ONE_A_RECORD}")
-    value = value.removeprefix(codecs.BOM_UTF8)
+    value = _json_of(value, max_bytes=max_bytes, content_type=content_type)
     known = model.model_fields
     if len(value) <= _SMALL:
         # An event like most has known fields, and nothing nested in them.
@@ -102,11 +94,26 @@ def read_event(
             is_flat = isinstance(data, dict) and _NESTED.isdisjoint(map(type, data.values()))
             if is_flat and data.keys() <= known.keys():
                 return model.model_validate(data)
-    fields = _fields_of_record(value)
-    if content_type == STRUCTURED_TYPE or is_envelope(fields, known):
-        fields = unwrapped(fields, takes_files="file" in known)
+    fields = _unwrapped_fields(value, known, content_type)
     data = {name: _read_field(name, field, name in known) for name, field in fields.items()}
     return from_json_object(model, data)
+
+
+def fields_of_record(
+    model: type[RawEvent], value: bytes, headers: Mapping[str, bytes], *, max_bytes: int
+) -> dict[str, json_bytes.RawJson] | None:
+    """The fields of a JSON record of any shape; None where the record is a bare file.
+
+    `model` says what the record is for: of a CloudEvent in structured mode the fields are those of
+    its `data`, as in `read_event`, which says what is raised.
+    """
+    declared = (header_of(headers, CONTENT_TYPE) or b"").decode("latin-1")
+    if "file" in model.model_fields and declared and not _is_json(declared, value):
+        return None
+    content_type = bare_type(declared)
+    value = _json_of(value, max_bytes=max_bytes, content_type=content_type)
+    fields = _unwrapped_fields(value, model.model_fields, content_type)
+    return {name: _read_field(name, field, False) for name, field in fields.items()}
 
 
 def from_json_object(model: type[EventT], data: Mapping[str, Any]) -> EventT:
@@ -163,6 +170,33 @@ def _json_fault(where: str, error: Exception) -> InvalidEvent:
     if isinstance(error, json_bytes.OverLimit):
         return _invalid(f"{where}: {error}.")
     return InvalidEvent(DeadLetterReason.INVALID_JSON, f"{where}: {error}.")
+
+
+def _json_of(value: bytes, *, max_bytes: int, content_type: str) -> bytes:
+    """The value without what JSON does not begin with."""
+    if len(value) > max_bytes:
+        raise _value_too_large(value, max_bytes)
+    if not value:
+        raise InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is empty.")
+    if value.startswith(_UTF_16):
+        raise InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is UTF-16; send UTF-8.")
+    if content_type == BATCH_TYPE:
+        raise _invalid(f"A batch of CloudEvents: {_ONE_A_RECORD}")
+    return value.removeprefix(codecs.BOM_UTF8)
+
+
+def _is_json(declared: str, value: bytes) -> bool:
+    """Whether it is JSON by its type or, where that says nothing, by its first bytes."""
+    return bare_type(declared) in _JSON_TYPES or (
+        says_nothing(declared) and value[:64].lstrip(_BEFORE_JSON).startswith(b"{")
+    )
+
+
+def _unwrapped_fields(value: bytes, known: Collection[str], content_type: str) -> dict[str, bytes]:
+    fields = _fields_of_record(value)
+    if content_type == STRUCTURED_TYPE or is_envelope(fields, known):
+        return unwrapped(fields, takes_files="file" in known)
+    return fields
 
 
 def _fields_of_record(value: bytes) -> dict[str, bytes]:
@@ -396,12 +430,7 @@ class Files:
         """
         max_bytes = self._settings.max_event_bytes
         declared = _text(headers, CONTENT_TYPE)
-        # JSON by its type or, where that says nothing, by its first bytes.
-        is_json = declared is None or (
-            bare_type(declared) in _JSON_TYPES
-            or (says_nothing(declared) and value[:64].lstrip(_BEFORE_JSON).startswith(b"{"))
-        )
-        if declared is not None and not is_json:
+        if declared is not None and not _is_json(declared, value):
             if len(value) > max_bytes:
                 raise _value_too_large(value, max_bytes)
             media_type = checked_type(value, declared, field=CONTENT_TYPE)
