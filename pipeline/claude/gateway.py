@@ -101,6 +101,7 @@ class Gateway:
         traces: Where the spans of calls go, if anywhere.
         share: Shares the budget with other processes as long as it is entered; it is only where
             there is one.
+        wrap: Makes another client of each that sends requests, e.g. one that shows them.
         failed: Called when what was spent and answered is not written down or reported any more
             for a reason that nobody foresaw; the error is raised when this is left.
     """
@@ -111,6 +112,7 @@ class Gateway:
         *,
         observer: Observer | None = None,
         client: Client | None = None,
+        wrap: Callable[[Client], Client] = lambda client: client,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
@@ -167,7 +169,7 @@ class Gateway:
                 observer=self._observer,
                 clock=clock,
             )
-            made = Endpoint(place, limiter, asked, is_regional(place))
+            made = Endpoint(place, limiter, wrap(asked), is_regional(place))
             return self._endpoints.setdefault(key, made)
 
         def route_to(tier: Tier) -> Route:

@@ -169,6 +169,17 @@ async def local_environment(
         yield Environment(running.name, kafka, variables)
 
 
+def require_api(settings: Settings) -> None:
+    """Raise `UsageError` where it can be seen that there is nobody to ask: no key, no address."""
+    haiku = settings.models.haiku
+    is_reached = haiku.provider != "anthropic" or haiku.key_file or haiku.base_url
+    if not is_reached and not os.environ.get(API_KEY) and BASE_URL not in os.environ:
+        raise UsageError(
+            f"There is nobody to ask: set {API_KEY}, or say --simulated for a simulated API, "
+            "whose answers say nothing about the models."
+        )
+
+
 @asynccontextmanager
 async def simulated_api() -> AsyncIterator[None]:
     """Start the simulated API alone, and point the SDK in this process at it until the end."""
