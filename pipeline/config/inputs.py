@@ -91,7 +91,7 @@ def _part(given: object) -> tuple[str, Expression]:
     match given:
         case str():
             return "", Expression(given)
-        case {"heading": str(heading), "value": str(value)} if len(given) == len(("both", "of")):
+        case {"heading": str(heading), "value": str(value), **rest} if not rest:
             return heading, Expression(value)
     raise ValueError(
         "an expression is needed, a list of expressions, or in a list "
@@ -110,7 +110,7 @@ def passed_on(pass_through: list[Any]) -> Iterator[tuple[str, Expression]]:
                         f'`{given}` has no name of its own: write {{name = "...", value = "..."}}'
                     )
                 yield path[-1], expression
-            case {"name": str(name), "value": str(value)} if len(given) == len(("both", "of")):
+            case {"name": str(name), "value": str(value), **rest} if not rest:
                 yield name, Expression(value)
             case _:
                 raise ValueError('an expression or {name = "...", value = "expression"} is needed')

@@ -255,6 +255,7 @@ class Status:
                 older, newer, 0.95, catalogue.EVENT_SECONDS, stage=name
             ),
             "completed": _counts(newer.by(catalogue.COMPLETED, "end", stage=name)),
+            "passed_over": int(newer.total(catalogue.PASSED_OVER, stage=name)),
             "decided": decided,
             "escalated_share": first_tier.get("escalated", 0) / decisions if decisions else None,
             "doubts": _counts(newer.by(catalogue.DOUBTS, "code", stage=name)),

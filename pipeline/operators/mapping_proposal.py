@@ -283,9 +283,10 @@ def _content(search: _Search, fields: Mapping[str, object]) -> Proposed | None:
         return search.take(search.best("source", _by_name(_CODE)))
     file = search.best("file.data", _as_file, lists=True) if "file" in fields else None
     if file is not None:
-        file = search.take(_first_of_list(file))
+        file = _first_of_list(file)
+        search.take(file)
         kind = search.best("file.media_type", _as_media_type, lists=True)
-        search.take(_sniffed(file) if kind is None or file is None else _first_of_list(kind))
+        search.take(_sniffed(file) if kind is None else _first_of_list(kind))
         return file
     if (name := text_field(fields)) is not None:
         text = search.best(name, _as_text, lists=True)

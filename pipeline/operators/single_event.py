@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 
@@ -42,6 +42,8 @@ from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.records import Disposition, Headers, Outcome, Received
 
+RawT = TypeVar("RawT", bound=RawEvent)
+AnswerT = TypeVar("AnswerT", bound=Answer)
 TierChoice = Literal["haiku", "sonnet", "both"]
 PATIENCE_SECONDS = 20.0
 """That a model may not be asked, for whatever reason, before that is taken for the result."""
@@ -116,7 +118,7 @@ def given_event(stage: AnyStage, text: str | None, file: Path | None) -> GivenEv
         UsageError: The file cannot be read, or the stage takes no such thing.
     """
     if file is not None:
-        [item] = list(read_items([file]))[:1] or [None]
+        item = next(read_items([file]), None)
         if item is None:
             raise UsageError(f"There is nothing in {file}.")
         is_json = ("content-type", b"application/json") in item.headers
@@ -269,10 +271,11 @@ class _WatchedPolicy(CascadePolicy):
     decision: Decision[Any] | None = None
 
     async def decide(
-        self, stage: Stage[Any, Any], event: RawEvent, *, key: bytes, tenant: str = ""
-    ) -> Decision[Answer]:
-        self.decision = await super().decide(stage, event, key=key, tenant=tenant)
-        return self.decision
+        self, stage: Stage[RawT, AnswerT], event: RawT, *, key: bytes, tenant: str = ""
+    ) -> Decision[AnswerT]:
+        decision = await super().decide(stage, event, key=key, tenant=tenant)
+        self.decision = decision
+        return decision
 
 
 class _Watched:

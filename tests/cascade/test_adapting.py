@@ -7,10 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.cascade import reading as reading_module
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.processor import CascadePolicy, Processor
-from pipeline.cascade.reading import RawEvents, Reading
+from pipeline.cascade.reading import RETRY_SECONDS, RawEvents, Reading
 from pipeline.config import StageSettings, TopicSettings
 from pipeline.inputs.adapter import LARGE_BYTES, WALKED_BYTES, Adapter
 from pipeline.inputs.mapping import FieldMapping
@@ -40,13 +39,13 @@ MAP = {"id": "no", "text": "message"}
 class Counting(Observer):
     def __init__(self) -> None:
         self.over = 0
-        self.dead: list[DeadLetterReason] = []
+        self.dead: list[str] = []
 
     def passed_over(self, stage: str) -> None:
         assert stage == "notes"
         self.over += 1
 
-    def dead_lettered(self, stage: str, reason: DeadLetterReason) -> None:
+    def dead_lettered(self, stage: str, reason: str) -> None:
         self.dead.append(reason)
 
 
@@ -122,11 +121,11 @@ async def test_a_record_waits_as_long_as_the_registry_does_not_answer(
     async def sleep(seconds: float) -> None:
         waited.append((seconds, reading.waiting))
 
-    monkeypatch.setattr(reading_module.asyncio, "sleep", sleep)
+    monkeypatch.setattr("pipeline.cascade.reading.asyncio.sleep", sleep)
     counting = Counting()
     outcome = await handled(adapter(Awaited(3)), b"framed", counting, reading)
     assert outcome.end is Disposition.ENRICHED
-    assert waited == [(reading_module.RETRY_SECONDS, 1)] * 3
+    assert waited == [(RETRY_SECONDS, 1)] * 3
     assert (reading.waiting, counting.dead) == (0, [])
 
 

@@ -1,5 +1,6 @@
 """`pipeline init`: a first pipeline.toml, for the topics that there are."""
 
+import io
 import json
 import tomllib
 from datetime import date
@@ -142,6 +143,27 @@ def test_a_topic_is_sampled_mapped_and_its_file_can_be_read(
     refused = run("init", "--yes", "--force", *given[2:], "--topic", "no.such")
     assert (refused.code, "There is no topic no.such" in refused.err) == (2, True)
     assert (folder / "pipeline.toml").read_bytes() == before
+
+
+class Terminal(io.StringIO):
+    """Standard input at which a person types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_is_asked_which_topics_and_what_for(
+    run: Run, folder: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("topics", "create", "tickets").code == 0
+    topic = f"{prefix}tickets.raw"
+    typed = ["", "", topic, "tickets", "tickets", "done"]
+    monkeypatch.setattr("sys.stdin", Terminal("\n".join(typed) + "\n"))
+    ran = run("init", "--no-create-topics")
+    assert ran.code == 0, ran.err
+    assert topic in ran.out
+    stage = tomllib.loads((folder / "pipeline.toml").read_text("utf-8"))["stages"]["tickets"]
+    assert stage == {"input": {"topics": [topic]}, "output": {"topic": "done"}}
 
 
 @pytest.mark.skipif(not kinds_are_known(), reason="settings cannot name stages of a kind yet")

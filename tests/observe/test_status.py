@@ -70,6 +70,7 @@ def test_a_stage_shows_its_lag_pace_and_decisions(
     metrics.doubted("tickets", "low_confidence")
     metrics.decided("tickets", Tier.SONNET, "review", model="m")
     metrics.dead_lettered("tickets", "invalid_json")
+    metrics.passed_over("tickets")
     clock.seconds = 10
 
     tickets = status.view()["stages"][0]
@@ -81,6 +82,7 @@ def test_a_stage_shows_its_lag_pace_and_decisions(
     assert tickets["completed_per_second"] == 0.4
     assert tickets["p50_seconds"] == pytest.approx(0.25, abs=0.05)
     assert tickets["completed"] == {"enriched": 3, "escalated": 1}
+    assert tickets["passed_over"] == 1
     assert tickets["decided"] == {"haiku": {"enriched": 3, "escalated": 1}, "sonnet": {"review": 1}}
     assert tickets["escalated_share"] == 0.25
     assert tickets["doubts"] == {"low_confidence": 1}

@@ -50,5 +50,6 @@ function state(stage, cell) {
   if (stage.stuck_because !== null) return "stuck";
   if (stage.intake_closed_because !== null) return "intake closed";
   if (stage.partitions === null) return "not assigned yet";
-  return stage.partitions === 1 ? "1 partition" : `${stage.partitions} partitions`;
+  const over = stage.passed_over ? `, ${count(stage.passed_over)} passed over` : "";
+  return `${stage.partitions === 1 ? "1 partition" : `${stage.partitions} partitions`}${over}`;
 }
