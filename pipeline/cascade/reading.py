@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.claude.failures import Attempts, Bounds, Peers
 from pipeline.claude.model_facts import known
 from pipeline.config import ClaudeSettings, Settings
-from pipeline.inputs.adapter import Adapted, Adapter, PassedOver
+from pipeline.inputs.adapter import Adapter, PassedOver
 from pipeline.inputs.formats import open_format
 from pipeline.inputs.mapping import FieldMapping
 from pipeline.inputs.records import InputRecord
@@ -136,6 +136,9 @@ def adapter_of(settings: Settings, stage: AnyStage) -> Adapter | None:
     if format_ is None and mapping is None:
         return None
     most = own.largest_event
+    if format_ is not None:
+        # A mail, for one, is larger than what a stage reads of it.
+        most = max(most, settings.topics.max_message_bytes)
     fields = partial(_json_fields, stage.raw_model, most)
     return Adapter(fields, most, format_, mapping)
 
@@ -184,15 +187,19 @@ class RawEvents:
     ) -> None:
         self._stage = stage
         self._adapter = adapter
-        self._reading = reading
+        self._reading = Reading() if reading is None and adapter is not None else reading
         self.name = stage.name
 
     async def read(self, received: Received) -> Case | PassedOver:
         """Read a record; raises `InvalidEvent`."""
         stage, value = self._stage, received.value or b""
         headers = {name: content for name, content in received.headers if content is not None}
-        if self._adapter is not None:
-            adapted = await self._adapted(self._adapter, received, headers)
+        if self._adapter is not None and self._reading is not None:
+            record = InputRecord(
+                received.topic, received.key, received.value, headers, received.timestamp
+            )
+            adapt = partial(_of_format, self.name, self._adapter.read, record)
+            adapted = await self._reading.until_available(adapt, self.name)
             if isinstance(adapted, PassedOver):
                 return adapted
             value, headers = adapted.value, dict(adapted.headers)
@@ -207,15 +214,6 @@ class RawEvents:
             timestamp=received.timestamp,
         )
         return Case(received, stage, event, source, received.received_at)
-
-    async def _adapted(
-        self, adapter: Adapter, received: Received, headers: Mapping[str, bytes]
-    ) -> Adapted | PassedOver:
-        record = InputRecord(
-            received.topic, received.key, received.value, headers, received.timestamp
-        )
-        read = partial(_of_format, self.name, adapter.read, record)
-        return await (self._reading or Reading()).until_available(read, self.name)
 
 
 async def _of_format(
