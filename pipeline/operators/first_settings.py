@@ -4,7 +4,6 @@ What is asked is little: where the brokers are, which topics, which question, wh
 rest is proposed from a sample of what is in the topics.
 """
 
-import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,14 +24,17 @@ from pipeline.kafka.connection import admin_client
 from pipeline.kafka.reader import read_latest
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.model.errors import InvalidEvent, PipelineError, UsageError
+from pipeline.model.printable import printable
 from pipeline.operators.files import usable
-from pipeline.operators.mapping_proposal import Proposal, propose
+from pipeline.operators.mapping_proposal import Proposal, propose, toml_text
 from pipeline.stages.api import stage_named
 from pipeline.stream.records import Received
 
 SAMPLED = 50
 _MAIL = re.compile(rb"(?im)\A(?:[\w-]+:[^\n]*\n(?:[ \t][^\n]*\n)*)*?(?:from|subject|received):")
 _FRAME_BYTES = 5
+_A_FILTER = "status == 'new'"
+_STAGE = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[^a-z0-9]+")
 SampledFormat = Literal["json", "registry", "email", "text"]
 
@@ -163,8 +165,13 @@ def written(answers: Answers, found: TopicSample, settings: Settings, on: date) 
     """The file: commented, and with a proposed mapping where there was something to propose from.
 
     Raises:
-        UsageError: There is no such kind.
+        UsageError: There is no such kind, or no stage can be called so.
     """
+    if _STAGE.fullmatch(answers.stage) is None:
+        raise UsageError(
+            f"A stage cannot be called {answers.stage!r}: take lower-case letters, digits and "
+            "underscores."
+        )
     proposal = None
     if found.documents:
         model = stage_named(settings.stages, answers.kind).raw_model
@@ -180,7 +187,7 @@ def written(answers: Answers, found: TopicSample, settings: Settings, on: date) 
         *_kafka(answers.kafka),
     ]
     if answers.registry is not None:
-        lines += ["[registry]", f"url = {_text(answers.registry)}", ""]
+        lines += ["[registry]", f"url = {toml_text(answers.registry)}", ""]
     lines += _stage(answers, found, proposal)
     text = "\n".join(lines)
     tomllib.loads(text)
@@ -188,7 +195,7 @@ def written(answers: Answers, found: TopicSample, settings: Settings, on: date) 
 
 
 def _kafka(given: Mapping[str, str]) -> list[str]:
-    lines = ["[kafka]", *(f"{name} = {_text(value)}" for name, value in given.items())]
+    lines = ["[kafka]", *(f"{name} = {toml_text(value)}" for name, value in given.items())]
     if "SASL" in given.get("security_protocol", ""):
         lines.append("# The password belongs in the environment: PIPELINE_KAFKA__SASL_PASSWORD.")
     return [*lines, ""]
@@ -198,11 +205,11 @@ def _stage(answers: Answers, found: TopicSample, proposal: Proposal | None) -> l
     table = f"stages.{answers.stage}"
     lines = [f"[{table}]"]
     if answers.stage != answers.kind:
-        lines.append(f"kind = {_text(answers.kind)}")
+        lines.append(f"kind = {toml_text(answers.kind)}")
     where = None if proposal is None else proposal.where
     lines += [
         "# Records of which this is not true are passed over: nothing is asked, nothing published.",
-        f"# where = {_text(where or 'status == ' + chr(39) + 'new' + chr(39))}",
+        f"# where = {toml_text(where or _A_FILTER)}",
         "# What goes on to the result's `source.extra`; unset: all that is not read.",
         "# pass_through = []",
         "# What this stage may spend, in US dollars:",
@@ -212,14 +219,14 @@ def _stage(answers: Answers, found: TopicSample, proposal: Proposal | None) -> l
     if answers.topics:
         lines += [f"[{table}.input]", f"topics = {_list(answers.topics)}"]
         if found.format not in {None, "json"}:
-            lines.append(f"format = {_text(str(found.format))}")
+            lines.append(f"format = {toml_text(str(found.format))}")
         if proposal is not None and proposal.envelope is not None:
-            lines.append(f"envelope = {_text(proposal.envelope)}")
+            lines.append(f"envelope = {toml_text(proposal.envelope)}")
         lines.append("")
     if answers.output is not None:
-        lines += [f"[{table}.output]", f"topic = {_text(answers.output)}", ""]
+        lines += [f"[{table}.output]", f"topic = {toml_text(answers.output)}", ""]
     if found.remark is not None:
-        lines += [f"# {' '.join(found.remark.split())}", ""]
+        lines += [f"# {printable(' '.join(found.remark.split()))}", ""]
     if proposal is not None:
         lines += [
             "# Where the stage's fields are in the records; docs/MAPPING.md.",
@@ -233,12 +240,8 @@ def _map(proposal: Proposal) -> list[str]:
     return text[text.index(f"[stages.{proposal.stage}.map]") :]
 
 
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
 def _list(values: Sequence[str]) -> str:
-    return json.dumps(list(values), ensure_ascii=False)
+    return f"[{', '.join(map(toml_text, values))}]"
 
 
 def reaching(usual: KafkaSettings, given: Mapping[str, str]) -> KafkaSettings:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from pipeline.model.expressions import MOST_CHARS
 from pipeline.stages.files.media import sniff
 
 Sureness = Literal["sure", "likely", "a guess"]
@@ -163,7 +164,8 @@ def leaves_of(records: Sequence[Mapping[str, Any]]) -> list[Leaf]:
         for path, value in _walk(record, ()):
             if path in found or len(found) < _MOST_LEAVES:
                 found.setdefault(path, []).append(value)
-    return [Leaf(path, tuple(values), len(records)) for path, values in found.items()]
+    leaves = [Leaf(path, tuple(values), len(records)) for path, values in found.items()]
+    return [leaf for leaf in leaves if len(leaf.expression) <= MOST_CHARS]
 
 
 def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:  # noqa: ANN401
@@ -220,7 +222,7 @@ class Proposal:
             lines += [f"[stages.{self.stage}.input]", f'envelope = "{self.envelope}"', ""]
         if self.where is not None:
             why = "not every record has it: without this the others become dead letters"
-            lines += [f"[stages.{self.stage}]", f"# where = {_quoted(self.where)}  # {why}", ""]
+            lines += [f"[stages.{self.stage}]", f"# where = {toml_text(self.where)}  # {why}", ""]
         lines.append(f"[stages.{self.stage}.map]")
         rows = [(f"{each.field} = {each.expression}", each) for each in self.fields]
         width = max((len(text) for text, _ in rows), default=0)
@@ -268,7 +270,7 @@ class _Search:
         weight, because, leaf = max(weighed, key=lambda each: each[0])
         if weight < _LEAST:
             return None
-        return Proposed(field, _quoted(leaf.expression), min(weight, 1.0), because, leaf)
+        return Proposed(field, toml_text(leaf.expression), min(weight, 1.0), because, leaf)
 
     def take(self, proposed: Proposed | None) -> Proposed | None:
         if proposed is not None:
@@ -448,7 +450,7 @@ def _first_of_list(file: Proposed) -> Proposed:
     if file.leaf is None or not file.leaf.is_in_list:
         return file
     because = f"{file.because}, the first of each list"
-    expression = _quoted(file.leaf.expression.replace("[]", "[0]"))
+    expression = toml_text(file.leaf.expression.replace("[]", "[0]"))
     return Proposed(file.field, expression, 0.8 * file.weight, because, file.leaf)
 
 
@@ -459,7 +461,7 @@ def _sniffed(file: Proposed) -> Proposed | None:
     kinds = {sniff(begin or b"") for begin in begins}
     if len(kinds) != 1 or (kind := kinds.pop()) is None:
         return None
-    return Proposed("file.media_type", _quoted(f"'{kind}'"), 0.7, "what the files begin with")
+    return Proposed("file.media_type", toml_text(f"'{kind}'"), 0.7, "what the files begin with")
 
 
 def _joined(subject: Proposed, text: Proposed) -> Proposed:
@@ -477,5 +479,6 @@ def _filter(text: Proposed | None) -> str | None:
     return text.leaf.expression
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def toml_text(text: str) -> str:
+    """A text as TOML writes it: like JSON, but that it has no pairs of surrogates, nor DEL bare."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import Settings
+from pipeline.model.errors import UsageError
 from pipeline.operators.first_settings import (
     Answers,
     TopicSample,
@@ -93,6 +94,12 @@ def records(*values: bytes) -> list[Received]:
 )
 def test_the_format_is_known_by_the_first_bytes(value: bytes, expected: str) -> None:
     assert format_of(records(value, value, b"other")) == expected
+
+
+def test_a_name_that_no_stage_can_have_is_refused() -> None:
+    answers = Answers({}, ("t",), "tickets", "My Stage")
+    with pytest.raises(UsageError, match="My Stage"):
+        written(answers, TopicSample(None), Settings(), date(2026, 11, 30))
 
 
 def test_a_stage_is_called_after_its_topic() -> None:

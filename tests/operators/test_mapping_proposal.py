@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.cascade.reading import adapter_of
 from pipeline.config import Settings
@@ -247,6 +249,28 @@ def test_a_proposal_is_a_setting_that_reads_the_records_it_was_made_of(make: Mak
     stage = build_stages(settings.stages)["tickets"]
     made = adapter_of(settings, stage)
     assert made is not None
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=4) | st.sampled_from(["id", "body", "file"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.lists(st.dictionaries(st.text(max_size=4) | st.just("text"), json), min_size=1, max_size=4),
+    st.sampled_from(sorted(STAGES)),
+)
+def test_whatever_comes_what_is_proposed_can_be_set(
+    records: list[dict[str, Any]], stage: str
+) -> None:
+    found = propose(stage, STAGES[stage].raw_model, records)
+    settings = Settings.model_validate(tomllib.loads(found.toml()))
+    adapter_of(settings, STAGES[stage])
 
 
 def test_one_record_is_enough_for_a_guess() -> None:
