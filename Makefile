@@ -83,7 +83,7 @@ settings: $(READY)  ## write docs/SETTINGS.md again
 	@$(BIN)/python -m pipeline.config.document docs/SETTINGS.md
 
 lock: $(READY)  ## resolve the dependencies again
-	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --extra aws --extra vertex \
+	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --extra registry --extra aws --extra vertex \
 		--extra foundry --group dev --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \
 		--output-file requirements.lock

@@ -17,7 +17,12 @@ from pipeline.cascade.cap import EscalationCap, watch_progress
 from pipeline.cascade.policy import opinions, policy_of, settings_digest
 from pipeline.cascade.processor import CascadePolicy, Handling, Processor
 from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
-from pipeline.cascade.publishing import TracedSession, UnpublishableHandler
+from pipeline.cascade.publishing import (
+    NO_OUTPUTS,
+    Outputs,
+    TracedSession,
+    UnpublishableHandler,
+)
 from pipeline.cascade.reading import (
     Escalations,
     RawEvents,
@@ -30,6 +35,7 @@ from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
+from pipeline.inputs.outputs import open_outputs
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
@@ -106,6 +112,7 @@ class App:
         Raises:
             PipelineError: The brokers cannot be reached, a consumer is stuck, the port is taken.
         """
+        outputs = await self._open_outputs()
         delivery = await delivery_in_force(self._settings)
         observed = instruments(self._settings, self._served, delivery=delivery.mode)
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
@@ -148,6 +155,7 @@ class App:
                     tracer,
                     files=files,
                     throttle=cap if name == ESCALATIONS else None,
+                    outputs=outputs,
                 )
                 for name in self._served
             }
@@ -169,6 +177,13 @@ class App:
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)
+
+    async def _open_outputs(self) -> Outputs:
+        """In which form the results of those stages are published that are answered here."""
+        names = [*self._served, *(self._settings.enabled if ESCALATIONS in self._served else ())]
+        stages = {name: self._stages[name] for name in names if name in self._stages}
+        tables = self._settings.stages.by_name()
+        return await open_outputs(stages, tables, self._topics.enriched, self._settings.registry)
 
     async def _audit_start(self) -> None:
         """Record the settings where they changed; without it the events go on all the same."""
@@ -233,6 +248,7 @@ class App:
         *,
         throttle: Throttle | None,
         files: Executor | None = None,
+        outputs: Outputs = NO_OUTPUTS,
     ) -> Engine:
         """The consumer of a stage or of the escalations, not started yet."""
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
@@ -260,6 +276,7 @@ class App:
             clock=clock,
             observer=metrics,
             tenant_of=tenant_of,
+            outputs=outputs,
         )
         tenants = None
         if tenant_from is not None and tenant_of is not None:

@@ -21,6 +21,7 @@ from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
+from pipeline.inputs.outputs import open_outputs
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.connection import ConnectionFailed, RequestFailed, admin_client
 from pipeline.kafka.offsets import lag_reader
@@ -209,6 +210,9 @@ class _Attempt:
         settings, stage = self.settings, self.wish.stage
         clock = asyncio.get_running_loop().time
         stages = stages_by_tier(settings, encoder_for(settings))[Tier.HAIKU]
+        outputs = await open_outputs(
+            {stage: stages[stage]}, settings.stages.by_name(), names.enriched, settings.registry
+        )
         stack.enter_context(decoders_of_this_process.limited(settings.files))
         gateway = await stack.enter_async_context(
             Gateway(
@@ -241,6 +245,7 @@ class _Attempt:
                 clock=now,
                 observer=self.metrics,
                 reading=Reading(Bounds.of(settings.claude), masking=settings.privacy.masking()),
+                outputs=outputs,
             ),
             settings=settings.backfill,
             paused_reason=lambda: gateway.paused_reason(stage, Tier.HAIKU),

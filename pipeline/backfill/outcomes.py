@@ -12,7 +12,7 @@ from datetime import datetime
 from pipeline.backfill.journal import Job, Tally, custom_id
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.processor import CascadePolicy, Processor
-from pipeline.cascade.publishing import UnpublishableHandler
+from pipeline.cascade.publishing import Outputs, UnpublishableHandler
 from pipeline.cascade.reading import AnyStage, RawEvents, Reading
 from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered, Succeeded
 from pipeline.kafka.topics import TopicNames
@@ -87,6 +87,7 @@ class BatchStage:
     clock: Callable[[], datetime]  # the time, aware
     observer: Observer  # called with how each event ended
     reading: Reading = field(default_factory=Reading)  # builds the questions
+    outputs: Outputs = field(default_factory=dict)  # in which form results are published
     _abridge: UnpublishableHandler = field(init=False)
 
     def __post_init__(self) -> None:
@@ -121,6 +122,7 @@ class BatchStage:
             self.topics,
             clock=self.clock,
             observer=self.observer,
+            outputs=self.outputs,
         )
         # It was taken when it was claimed, however often it is read.
         outcome = await processor(replace(received, received_at=job.claimed_at))

@@ -31,7 +31,7 @@ from pipeline.cascade.policy import (
     statement_signals,
     weighed,
 )
-from pipeline.cascade.publishing import dead_letter, enriched, publication
+from pipeline.cascade.publishing import Outputs, dead_letter, enriched, publication
 from pipeline.cascade.reading import Case, Reader, Reading, is_long, of_stage, published_result
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import (
@@ -110,6 +110,7 @@ class Processor:
     clock: Callable[[], datetime]
     observer: Observer
     tenant_of: TenantOf | None = None
+    outputs: Outputs = field(default_factory=dict)
 
     async def __call__(self, received: Received) -> Outcome:
         try:
@@ -121,7 +122,7 @@ class Processor:
             tenant = "" if self.tenant_of is None else self.tenant_of(received)
             decision = await self.cascade.decide(stage, event, key=key, tenant=tenant)
             record = of_stage(stage.name, self._record, case, decision)
-            outcome = of_stage(stage.name, publication, received, record, self.topics)
+            outcome = of_stage(stage.name, publication, received, record, self.topics, self.outputs)
             if tenant and isinstance(record, Escalation):
                 outcome = _of_tenant(outcome, tenant)
             if case.earlier is not None:

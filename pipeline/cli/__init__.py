@@ -28,11 +28,12 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, run, local, publish, backfill, tail, lag),
-    *(forget, schemas, cost, evaluate, doctor, version),
+    *(forget, cost, evaluate, doctor, version),
 )
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(topics, name="topics")
+app.add_typer(schemas, name="schemas")
 app.add_typer(offsets, name="offsets")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(review, name="review")

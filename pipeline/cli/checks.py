@@ -34,7 +34,12 @@ def doctor(json: Json = False) -> None:
         raise typer.Exit(console.FAILED)
 
 
-def schemas(
+schemas = typer.Typer()
+
+
+@schemas.callback(invoke_without_command=True)
+def write_schemas(
+    context: typer.Context,
     check: Annotated[bool, Option("--check", help="Only fail if the files are stale.")] = False,
     directory: Annotated[Path, Option(help="Where the files are.")] = Path("schemas"),
     stage: Annotated[
@@ -46,6 +51,8 @@ def schemas(
     from pipeline.cli.terminal import load_settings
     from pipeline.stages.api import build_stages, stage_named
 
+    if context.invoked_subcommand is not None:
+        return
     settings = load_settings()
     if stage:
         chosen = contract.generate_some([stage_named(settings.stages, name) for name in stage])
@@ -57,6 +64,39 @@ def schemas(
         return
     for name in contract.write(directory, generated):
         typer.echo(f"wrote {directory / name}")
+
+
+@schemas.command()
+def register(
+    *,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Only say what would be registered, and what cannot be.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Register the schemas of results at the schema registry, if their subjects allow it."""
+    from pipeline.cli.terminal import console, load_settings, output
+    from pipeline.inputs.outputs import register, targets
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.model.errors import UsageError
+    from pipeline.stages.api import build_stages
+
+    settings = load_settings()
+    names, tables = TopicNames(settings.topics), settings.stages.by_name()
+    wanted = [
+        target
+        for name, stage in build_stages(settings.stages).items()
+        if tables[name].output.format != "json"
+        for target in targets(stage, tables[name], names.enriched(name))
+    ]
+    if not wanted:
+        raise UsageError(
+            "No stage has results in a registry's format: set stages.<stage>.output.format."
+        )
+    done = console.run(register(wanted, settings.registry, dry_run=dry_run))
+    output(done, [each.sentence(dry_run=dry_run) for each in done], json=json)
+    if any(each.change == "incompatible" for each in done):
+        raise typer.Exit(console.FAILED)
 
 
 def cost(

@@ -195,13 +195,15 @@ class NotDone(PipelineError):
 class Action:
     """What to publish about a record; `again` although it was handled before.
 
-    Without anything to publish it is only marked, with the reason.
+    Without anything to publish it is only marked, with the reason. What is published `beside`
+    `outgoing` says the same in another form.
     """
 
     record: Received
     outgoing: Outgoing | None
     again: bool = False
     reason: str = ""
+    beside: tuple[Outgoing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +344,7 @@ class IdempotentPublisher:
                 # One of each action comes first: `Unpublishable` names them by their indices.
                 *(action.outgoing or mark for action, mark in pairs),
                 *(mark for action, mark in pairs if action.outgoing is not None),
+                *(record for action in actions for record in action.beside),
                 self.command.entry(len(actions), at=now, about=self.topic),
                 *tidied,
             ]

@@ -15,9 +15,10 @@ import orjson
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import to_json
 
+from pipeline.cascade.publishing import NO_OUTPUTS, Outputs, publication
 from pipeline.cascade.publishing import enriched as enriched_record
-from pipeline.cascade.publishing import publication
 from pipeline.config import Settings
+from pipeline.inputs.outputs import open_outputs
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import ProducerFenced
@@ -327,9 +328,19 @@ def result_of(verdict: Verdict, item: ReviewItem, stage: AnyStage, settings: Set
 
 
 def enriched(
-    item: ReviewItem, stage: AnyStage, result: BaseModel, topics: TopicNames, now: datetime
-) -> Outgoing:
-    """The record that says what a person decided."""
+    item: ReviewItem,
+    stage: AnyStage,
+    result: BaseModel,
+    topics: TopicNames,
+    now: datetime,
+    *,
+    outputs: Outputs = NO_OUTPUTS,
+) -> tuple[Outgoing, ...]:
+    """The records that say what a person decided, as results of the stage are published.
+
+    Raises:
+        InvalidEvent: The result cannot be published so.
+    """
     review, haiku_result, event = item.review, None, None
     # The stage may have changed since: Haiku's answer is left out where it would not publish it any
     # more, and an event that another version of it read has no fields of its own.
@@ -356,7 +367,7 @@ def enriched(
         ),
         provenance=review.provenance,
     )
-    return publication(item.record, record, topics).records[0]
+    return publication(item.record, record, topics, outputs).records
 
 
 def label_line(item: ReviewItem, stage: AnyStage, result: BaseModel) -> bytes:
@@ -441,8 +452,12 @@ async def resolve(
         name = item.review.stage[:_NAME_SHOWN]
         raise PipelineError(f"There is no stage {name!r} here; there are {', '.join(stages)}.")
     result = result_of(verdict, item, stage, settings)
-    outgoing = enriched(item, stage, result, names, now)
-    await _publish(Action(item.record, outgoing, again), open_publisher, jitter)
+    outputs = await open_outputs(
+        {stage.name: stage}, settings.stages.by_name(), names.enriched, settings.registry
+    )
+    outgoing, *beside = enriched(item, stage, result, names, now, outputs=outputs)
+    action = Action(item.record, outgoing, again, beside=tuple(beside))
+    await _publish(action, open_publisher, jitter)
     if labels is not None:
         labels.put(label_line(item, stage, result))
     return Resolved(
