@@ -105,7 +105,7 @@ class ProtobufReader:
                         DeadLetterReason.TOO_LARGE,
                         "It has more names and values than an event may have.",
                     )
-            return json_format.MessageToDict(
+            read: dict[str, Any] = json_format.MessageToDict(
                 message,
                 always_print_fields_with_no_presence=True,
                 preserving_proto_field_name=True,
@@ -113,6 +113,7 @@ class ProtobufReader:
             )
         except (DecodeError, json_format.Error, ValueError, TypeError, OverflowError) as error:
             raise _invalid("its bytes are not of the message that it names") from error
+        return read
 
     def message(self, indexes: tuple[int, ...]) -> type[Message]:
         """The class of a message of the schema; `InvalidEvent` if there is none."""

@@ -158,7 +158,8 @@ class ProtobufSchema:
         self._convert = convert
 
     def write(self, document: Mapping[str, Any]) -> bytes:
-        return self._message(**self._convert(document)).SerializeToString()
+        written: bytes = self._message(**self._convert(document)).SerializeToString()
+        return written
 
     def _fields(self, record: Record) -> Iterator[str]:
         numbers: dict[int, str] = {}

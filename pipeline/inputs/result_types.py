@@ -7,7 +7,8 @@ new schema; what only some records have may be null.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -73,7 +74,8 @@ def envelope_type(result_model: type[BaseModel], settings: StageSettings) -> Rec
     schema = model.model_json_schema(mode="serialization")
     reader = _Reader(schema.get("$defs", {}))
     record = reader.record("Enriched", schema)
-    extracted = list(settings.fields) if isinstance(settings, Extracting) else []
+    section: object = settings
+    extracted = section.fields if isinstance(section, Extracting) else []
     for each in record.fields:
         if each.name == "result" and isinstance(each.type, Record):
             each.type.fields = tuple(_with_extracted(each.type.fields, extracted))
@@ -169,7 +171,7 @@ class Column:
     """A column of the flat record, and where the enriched record has its value."""
 
     field: Field
-    path: tuple[str, ...] = field(repr=False)
+    path: tuple[str, ...] = dataclass_field(repr=False)
     is_text: bool = False  # of JSON: a list or a map
 
     def value_in(self, document: Any) -> Any:  # noqa: ANN401 - JSON

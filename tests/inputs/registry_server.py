@@ -4,12 +4,14 @@ Written from the API's public reference; the official client holds it to that, i
 write and read with it, and Apicurio Registry holds the pipeline's client to the same in a drill.
 """
 
+import asyncio
 import base64
 import json
 import ssl
+import threading
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +75,22 @@ class RegistryServer:
             yield self
         finally:
             await runner.cleanup()
+
+    @contextmanager
+    def in_a_thread(self) -> Iterator["RegistryServer"]:
+        """The same for what runs an event loop of its own."""
+        loop = asyncio.new_event_loop()
+        serving = self.serving()
+        loop.run_until_complete(serving.__aenter__())
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        try:
+            yield self
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.run_until_complete(serving.__aexit__(None, None, None))
+            loop.close()
 
     @web.middleware
     async def _checked(self, request: web.Request, handler: Reply) -> web.StreamResponse:
@@ -149,9 +167,8 @@ class RegistryServer:
         old = self.schemas[versions[-1] - 1]
         if old["schemaType"] != "AVRO":
             return ["the schema type may not change"]
-        result = avro.compatibility.ReaderWriterCompatibilityChecker().get_compatibility(
-            new, avro.schema.parse(old["schema"])
-        )
+        checker: Any = avro.compatibility.ReaderWriterCompatibilityChecker  # it has no types
+        result = checker().get_compatibility(new, avro.schema.parse(old["schema"]))
         if result.compatibility is avro.compatibility.SchemaCompatibilityType.compatible:
             return []
         return sorted(result.messages)

@@ -118,7 +118,7 @@ async def answers(url: str) -> bool:
 
 async def test_a_registry_that_others_wrote_is_spoken_to_in_every_format(
     apicurio: Apicurio, tmp_path: Path
-):
+) -> None:
     for kind in ("avro", "json", "protobuf"):
         found = await read(apicurio, await as_others_write(apicurio, kind))
         assert found is not None
@@ -146,7 +146,9 @@ async def test_a_registry_that_others_wrote_is_spoken_to_in_every_format(
             assert (await as_others_read(apicurio, settings, one.value))["event_id"] == "e-1"
 
 
-async def test_an_incompatible_change_is_refused_by_the_registrys_own_check(apicurio: Apicurio):
+async def test_an_incompatible_change_is_refused_by_the_registrys_own_check(
+    apicurio: Apicurio,
+) -> None:
     settings = tickets(format="avro", subject="record")
     async with aiohttp.ClientSession() as session:
         rule = {"compatibility": "BACKWARD"}
@@ -162,7 +164,7 @@ async def test_an_incompatible_change_is_refused_by_the_registrys_own_check(apic
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="kafkajs needs node and npm")
-async def test_what_kafkajs_writes_is_read(apicurio: Apicurio, tmp_path: Path):
+async def test_what_kafkajs_writes_is_read(apicurio: Apicurio, tmp_path: Path) -> None:
     await run("npm", "install", "--silent", "--no-audit", "--no-fund", *KAFKAJS, cwd=tmp_path)
     (tmp_path / "write.js").write_text(WRITER)
     texts = {"AVRO": AVRO, "JSON": JSON, "PROTOBUF": PROTOBUF.replace("message No { } ", "")}

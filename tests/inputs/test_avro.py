@@ -40,7 +40,7 @@ def long(value: int) -> bytes:
     return written("long", value)
 
 
-def test_a_list_of_itself_is_read_as_deep_as_python_goes_and_no_deeper():
+def test_a_list_of_itself_is_read_as_deep_as_python_goes_and_no_deeper() -> None:
     linked = reader(record(next=["null", "Ticket"]))
     assert linked(b"\x02\x02\x00") == {"next": {"next": {"next": None}}}
     # In C this is the end of the process.
@@ -57,12 +57,12 @@ def test_a_list_of_itself_is_read_as_deep_as_python_goes_and_no_deeper():
         {"type": "record", "name": "Nothing", "fields": [{"name": "a", "type": "null"}]},
     ],
 )
-def test_items_that_take_no_bytes_are_refused_with_their_schema(items: object):
+def test_items_that_take_no_bytes_are_refused_with_their_schema(items: object) -> None:
     with pytest.raises(InvalidEvent, match="take no bytes"):
         reader(record(tags={"type": "array", "items": items}))
 
 
-def test_more_values_than_an_event_may_have_are_not_made(monkeypatch: pytest.MonkeyPatch):
+def test_more_values_than_an_event_may_have_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(avro, "MAX_READS", 1_000)
     flags = reader(record(flags={"type": "array", "items": "boolean"}))
     with pytest.raises(InvalidEvent, match="more names and values") as error:
@@ -95,14 +95,14 @@ def test_more_values_than_an_event_may_have_are_not_made(monkeypatch: pytest.Mon
 )
 def test_what_is_not_of_the_schema_is_one_dead_letter_that_quotes_nothing(
     type_: object, payload: bytes
-):
+) -> None:
     with pytest.raises(InvalidEvent, match="not readable Avro") as error:
         reader(record(field=type_))(payload)
     assert not re.search(r"abc|xx|0x", error.value.detail)
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_read_or_one_dead_letter(payload: bytes):
+def test_any_bytes_are_read_or_one_dead_letter(payload: bytes) -> None:
     with suppress(InvalidEvent):
         assert isinstance(_ANY(payload), dict)
 
@@ -117,12 +117,12 @@ _ANY = reader(
 
 
 @pytest.mark.parametrize("text", ["", "[", '"Unknown"', '{"type": "nonsense"}', "[" * 5_000])
-def test_a_schema_that_is_none_is_said_to_be_none(text: str):
+def test_a_schema_that_is_none_is_said_to_be_none(text: str) -> None:
     with pytest.raises(InvalidEvent, match="its schema in the registry is not Avro"):
         AvroReader(Schema("AVRO", text))
 
 
-def test_logical_types_become_what_json_has_for_them():
+def test_logical_types_become_what_json_has_for_them() -> None:
     moment = datetime(2026, 11, 30, 18, 5, 4, 123_000, tzinfo=UTC)
     schema = record(
         id={"type": "string", "logicalType": "uuid"},
@@ -168,7 +168,7 @@ def test_logical_types_become_what_json_has_for_them():
     }
 
 
-def test_types_of_other_schemas_are_found_by_their_names():
+def test_types_of_other_schemas_are_found_by_their_names() -> None:
     street = {"type": "record", "name": "acme.Street", "fields": [{"name": "n", "type": "string"}]}
     read = reader(record(home=["null", "acme.Street"]), **{"acme.Street": street})
     assert read(b"\x02" + long(1) + b"x") == {"home": {"n": "x"}}

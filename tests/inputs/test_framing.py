@@ -88,9 +88,10 @@ async def as_others_write(server: Registry, kind: str, **conf: Any) -> InputReco
             else:
                 conf["use.deprecated.format"] = False
                 serializer = ProtobufSerializer(type(message()), client, conf)
-            context = SerializationContext("crm", MessageField.VALUE, headers=[])
+            headers: Any = []
+            context = SerializationContext("crm", MessageField.VALUE, headers=headers)
             value = serializer(message() if kind == "protobuf" else VALUE, context)
-            return record(value, dict(context.headers or []))
+            return record(value, dict(headers))
 
     return await asyncio.to_thread(write)
 
@@ -99,7 +100,7 @@ async def as_others_write(server: Registry, kind: str, **conf: Any) -> InputReco
 @pytest.mark.parametrize("kind", ["avro", "json", "protobuf"])
 async def test_what_confluents_serializers_write_is_read(
     server: RegistryServer, kind: str, is_in_header: bool
-):
+) -> None:
     conf = {"schema.id.serializer": header_schema_id_serializer} if is_in_header else {}
     one = await as_others_write(server, kind, **conf)
     assert ("__value_schema_id" in one.headers) == is_in_header
@@ -108,7 +109,7 @@ async def test_what_confluents_serializers_write_is_read(
     assert found.fields == VALUE | ({"id": "7"} if kind == "protobuf" else {})
 
 
-async def test_protobuf_is_read_where_a_registry_gives_text_only(server: RegistryServer):
+async def test_protobuf_is_read_where_a_registry_gives_text_only(server: RegistryServer) -> None:
     schema_id = server.add("crm-value", PROTOBUF, "PROTOBUF")
     server.serializes = False
     payload = b"\x00" + schema_id.to_bytes(4, "big") + b"\x02\x02" + message().SerializeToString()
@@ -117,7 +118,9 @@ async def test_protobuf_is_read_where_a_registry_gives_text_only(server: Registr
     assert found.fields["text"] == VALUE["text"]
 
 
-async def test_protobuf_without_message_indexes_is_the_first_message(server: RegistryServer):
+async def test_protobuf_without_message_indexes_is_the_first_message(
+    server: RegistryServer,
+) -> None:
     first = PROTOBUF.replace("message No { } ", "")
     schema_id = server.add("crm-value", first, "PROTOBUF")
     payload = b"\x00" + schema_id.to_bytes(4, "big") + message().SerializeToString()
@@ -128,7 +131,7 @@ async def test_protobuf_without_message_indexes_is_the_first_message(server: Reg
         await read(server, record(payload))
 
 
-async def test_a_registry_is_asked_once_for_a_schema(server: RegistryServer):
+async def test_a_registry_is_asked_once_for_a_schema(server: RegistryServer) -> None:
     one = await as_others_write(server, "avro")
     server.asked.clear()
     opened = open_format(InputSettings(format="registry"), RegistrySettings(url=server.url))
@@ -138,7 +141,7 @@ async def test_a_registry_is_asked_once_for_a_schema(server: RegistryServer):
     assert server.asked == ["GET /schemas/ids/1"]
 
 
-async def test_ids_of_eight_bytes_are_read_where_that_is_set(server: RegistryServer):
+async def test_ids_of_eight_bytes_are_read_where_that_is_set(server: RegistryServer) -> None:
     one = await as_others_write(server, "avro")
     assert one.value is not None
     longer = record(b"\x00" + bytes(4) + one.value[1:])
@@ -147,7 +150,7 @@ async def test_ids_of_eight_bytes_are_read_where_that_is_set(server: RegistrySer
     assert found.fields == VALUE
 
 
-async def test_a_tombstone_is_no_document(server: RegistryServer):
+async def test_a_tombstone_is_no_document(server: RegistryServer) -> None:
     assert await read(server, record(None)) is None
 
 
@@ -165,14 +168,14 @@ async def test_a_tombstone_is_no_document(server: RegistryServer):
 )
 async def test_a_frame_that_is_none_is_one_dead_letter_that_says_so(
     server: RegistryServer, value: bytes, headers: dict[str, bytes], says: str
-):
+) -> None:
     with pytest.raises(InvalidEvent, match=says):
         await read(server, record(value, headers))
 
 
 async def test_a_payload_that_is_not_of_its_schema_is_one_dead_letter_that_says_so(
     server: RegistryServer,
-):
+) -> None:
     one = await as_others_write(server, "avro")
     assert one.value is not None
     # As where a writer sends what it has changed under the id of the schema before.
@@ -191,14 +194,14 @@ async def test_a_payload_that_is_not_of_its_schema_is_one_dead_letter_that_says_
             await read(server, record(b"\x00" + schema_id.to_bytes(4, "big") + payload))
 
 
-async def test_records_wait_while_the_registry_is_away(server: RegistryServer):
+async def test_records_wait_while_the_registry_is_away(server: RegistryServer) -> None:
     one = await as_others_write(server, "avro")
     server.authorization = "Basic another"
     with pytest.raises(Unavailable, match="401"):
         await read(server, one)
 
 
-def test_plain_json_has_no_format_and_a_registry_needs_an_address():
+def test_plain_json_has_no_format_and_a_registry_needs_an_address() -> None:
     assert open_format(InputSettings(), RegistrySettings()) is None
     with pytest.raises(UsageError, match=r"registry\.url"):
         open_format(InputSettings(format="registry"), RegistrySettings())

@@ -29,8 +29,7 @@ from pipeline.inputs.result_types import columns, envelope_type
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import InvalidEvent, PipelineError, UsageError
 from pipeline.model.records import Enriched
-from pipeline.stages.api import Tickets
-from pipeline.stages.tickets import TicketResult
+from pipeline.stages.tickets import TicketResult, Tickets
 from pipeline.stream.records import Disposition, Outcome, Received
 from tests.inputs.registry_server import RegistryServer
 from tests.inputs.test_framing import Registry
@@ -137,7 +136,9 @@ async def as_others_read(server: Registry, settings: TicketSettings, value: byte
 
 
 @pytest.mark.parametrize("kind", ["avro", "json_schema", "protobuf"])
-async def test_results_are_read_by_confluents_deserializers(server: RegistryServer, kind: str):
+async def test_results_are_read_by_confluents_deserializers(
+    server: RegistryServer, kind: str
+) -> None:
     settings = tickets(format=kind)
     [plan] = await registered(server, settings)
     assert (plan.subject, plan.change, plan.id) == ("tickets.enriched-value", "first version", 1)
@@ -171,7 +172,7 @@ async def test_results_are_read_by_confluents_deserializers(server: RegistryServ
 @pytest.mark.parametrize("kind", ["avro", "json_schema", "protobuf"])
 async def test_a_flat_record_beside_the_envelope_is_in_the_same_outcome(
     server: RegistryServer, kind: str
-):
+) -> None:
     settings = tickets(format=kind, flat_topic="tickets.flat")
     plans = await registered(server, settings)
     assert [each.subject for each in plans] == ["tickets.enriched-value", "tickets.flat-value"]
@@ -182,7 +183,7 @@ async def test_a_flat_record_beside_the_envelope_is_in_the_same_outcome(
     assert flat.value[:5] == b"\x00\x00\x00\x00\x02"
 
 
-def test_flat_records_have_the_documented_columns():
+def test_flat_records_have_the_documented_columns() -> None:
     [record] = publish(tickets(shape="flat")).records
     assert record.value is not None
     assert list(orjson.loads(record.value).items()) == [
@@ -205,7 +206,7 @@ def test_flat_records_have_the_documented_columns():
     ]
 
 
-def test_a_column_that_is_called_like_another_says_that_it_is_the_results():
+def test_a_column_that_is_called_like_another_says_that_it_is_the_results() -> None:
     settings = TicketSettings(fields=[])
 
     class Own(TicketResult):
@@ -216,7 +217,7 @@ def test_a_column_that_is_called_like_another_says_that_it_is_the_results():
     assert "result_confidence" in names
 
 
-def test_without_settings_a_result_is_published_as_it_always_was():
+def test_without_settings_a_result_is_published_as_it_always_was() -> None:
     before = publication(RECEIVED, enriched(), NAMES)
     [record] = before.records
     assert OutputSettings().is_plain
@@ -225,7 +226,7 @@ def test_without_settings_a_result_is_published_as_it_always_was():
     assert dict(record.headers)["content-type"] == b"application/json"
 
 
-def test_key_and_headers_are_what_is_found_in_the_result():
+def test_key_and_headers_are_what_is_found_in_the_result() -> None:
     output = {
         "key": "result.intent",
         "headers": {"team": "'support'", "cost": "usage.cost_usd", "calls": "usage.calls",
@@ -240,13 +241,13 @@ def test_key_and_headers_are_what_is_found_in_the_result():
 
 
 @pytest.mark.parametrize("key", ["result.runner_up", "usage", "nothing", "length(usage.calls)"])
-def test_a_key_that_is_not_there_is_a_dead_letter_and_not_another_key(key: str):
+def test_a_key_that_is_not_there_is_a_dead_letter_and_not_another_key(key: str) -> None:
     with pytest.raises(InvalidEvent, match=r"output\.key") as error:
         publish(tickets(key=key))
     assert error.value.reason == "stage_failed"
 
 
-def test_a_key_that_is_no_expression_is_refused_before_anything_runs():
+def test_a_key_that_is_no_expression_is_refused_before_anything_runs() -> None:
     with pytest.raises(UsageError, match=r"stages\.tickets\.output\.key"):
         plain(tickets(key="result."))
     for wrong in ({"shape": "flat", "flat_topic": "x"}, {"headers": {"ce_id": "event_id"}}):
@@ -257,7 +258,7 @@ def test_a_key_that_is_no_expression_is_refused_before_anything_runs():
 @pytest.mark.parametrize("kind", ["avro", "protobuf"])
 async def test_a_result_that_is_not_of_its_schema_is_a_dead_letter(
     server: RegistryServer, kind: str
-):
+) -> None:
     settings = tickets(format=kind)
     [target] = targets(Tickets(settings), settings, "tickets.enriched")
     output = ResultOutput("tickets", settings, [target], [b"\x00"])
@@ -270,7 +271,7 @@ async def test_a_result_that_is_not_of_its_schema_is_a_dead_letter(
 @pytest.mark.parametrize("kind", ["avro", "json_schema", "protobuf"])
 async def test_a_pipeline_does_not_start_before_its_schemas_are_registered(
     server: RegistryServer, kind: str
-):
+) -> None:
     settings = tickets(format=kind)
     with pytest.raises(PipelineError, match=r"is not in the .* run `pipeline schemas register`"):
         await published(server, settings)
@@ -284,7 +285,7 @@ async def test_a_pipeline_does_not_start_before_its_schemas_are_registered(
 
 async def test_a_further_field_is_a_compatible_version_and_a_changed_one_is_not(
     server: RegistryServer,
-):
+) -> None:
     settings = tickets(format="avro")
     fewer = settings.model_copy(update={"fields": FIELDS[:1]})
     assert [each.change for each in await registered(server, fewer)] == ["first version"]
@@ -302,7 +303,7 @@ async def test_a_further_field_is_a_compatible_version_and_a_changed_one_is_not(
     assert len(server.schemas) == 3
 
 
-async def test_a_dry_run_registers_nothing(server: RegistryServer):
+async def test_a_dry_run_registers_nothing(server: RegistryServer) -> None:
     settings = tickets(format="avro", flat_topic="tickets.flat", subject="topic_record")
     wanted = targets(Tickets(settings), settings, "tickets.enriched")
     plans = await register(wanted, RegistrySettings(url=server.url), dry_run=True)
@@ -314,7 +315,7 @@ async def test_a_dry_run_registers_nothing(server: RegistryServer):
     assert server.subjects == {}
 
 
-def test_the_same_settings_give_the_same_schema_to_the_letter():
+def test_the_same_settings_give_the_same_schema_to_the_letter() -> None:
     for kind in ("avro", "json_schema", "protobuf"):
         settings = tickets(format=kind)
         [one] = targets(Tickets(settings), settings, "t")
@@ -325,7 +326,7 @@ def test_the_same_settings_give_the_same_schema_to_the_letter():
         assert one.schema.kind == "PROTOBUF" or json.loads(one.schema.text)
 
 
-def test_a_fields_number_in_protobuf_is_its_names_whatever_else_there_is():
+def test_a_fields_number_in_protobuf_is_its_names_whatever_else_there_is() -> None:
     def numbers(settings: TicketSettings) -> dict[str, str]:
         [target] = targets(Tickets(settings), settings, "t")
         assert target.schema is not None
@@ -338,7 +339,7 @@ def test_a_fields_number_in_protobuf_is_its_names_whatever_else_there_is():
     assert {"count", "parts"} == after.keys() - before.keys()
 
 
-def test_an_escalation_is_not_of_the_output_settings():
+def test_an_escalation_is_not_of_the_output_settings() -> None:
     other = replace(RECEIVED, key=None)
     record = enriched()
     outcome = publication(other, record, NAMES, {"invoices": plain(tickets(key="event_id"))})

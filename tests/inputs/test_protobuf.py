@@ -43,7 +43,7 @@ def read() -> ProtobufReader:
     )
 
 
-def test_a_message_becomes_the_json_that_protobuf_says(read: ProtobufReader):
+def test_a_message_becomes_the_json_that_protobuf_says(read: ProtobufReader) -> None:
     ticket = read.message((1,))
     message = ticket(id="7", state=1, paid={"units": 5}, file=b"hi", parts=[{}], counts={"a": 1})
     message.at.FromJsonString("2026-11-30T18:05:04.123Z")
@@ -62,19 +62,19 @@ def test_a_message_becomes_the_json_that_protobuf_says(read: ProtobufReader):
     }
 
 
-def test_what_is_unset_has_the_default_that_its_writer_meant(read: ProtobufReader):
+def test_what_is_unset_has_the_default_that_its_writer_meant(read: ProtobufReader) -> None:
     found = read(b"", (1,))
     assert found == {"id": "", "state": "NEW", "file": "", "parts": [], "counts": {}}
 
 
-def test_a_message_within_another_is_found_by_its_indexes(read: ProtobufReader):
+def test_a_message_within_another_is_found_by_its_indexes(read: ProtobufReader) -> None:
     assert read(b"\x08\x01", (0, 0)) == {"is_there": True}
     for indexes in [(2,), (0, 1), (-1,), ()]:
         with pytest.raises(InvalidEvent, match="message"):
             read(b"", indexes)
 
 
-def test_message_indexes_are_as_confluents_serializers_write_them():
+def test_message_indexes_are_as_confluents_serializers_write_them() -> None:
     assert message_indexes(b"\x00rest") == ((0,), 1)
     assert message_indexes(b"\x02\x02rest") == ((1,), 2)
     assert message_indexes(b"\x04\x00\x02rest") == ((0, 1), 3)
@@ -83,13 +83,13 @@ def test_message_indexes_are_as_confluents_serializers_write_them():
             message_indexes(wrong)
 
 
-def test_bytes_that_are_no_message_are_one_dead_letter(read: ProtobufReader):
+def test_bytes_that_are_no_message_are_one_dead_letter(read: ProtobufReader) -> None:
     for payload in (b"\xff\xff", b"\x0a\x05ab", b"\x0a\x02\xff\xfe"):
         with pytest.raises(InvalidEvent, match="not of the message that it names"):
             read(payload, (1,))
 
 
-def test_more_values_than_an_event_may_have_are_not_made(read: ProtobufReader):
+def test_more_values_than_an_event_may_have_are_not_made(read: ProtobufReader) -> None:
     payload = read.message((1,))(parts=[{}] * 60_000).SerializeToString()
     with pytest.raises(InvalidEvent, match="more names and values") as error:
         read(payload, (1,))
@@ -97,7 +97,7 @@ def test_more_values_than_an_event_may_have_are_not_made(read: ProtobufReader):
 
 
 @given(st.binary(max_size=40))
-def test_any_bytes_are_read_or_one_dead_letter(payload: bytes):
+def test_any_bytes_are_read_or_one_dead_letter(payload: bytes) -> None:
     with suppress(InvalidEvent):
         indexes, at = message_indexes(payload)
         assert at <= len(payload)
@@ -113,13 +113,13 @@ def test_any_bytes_are_read_or_one_dead_letter(payload: bytes):
         (TICKET, {"/etc/money.proto": MONEY}),
     ],
 )
-def test_a_schema_that_cannot_be_is_said_to_be_so(text: str, references: dict[str, str]):
+def test_a_schema_that_cannot_be_is_said_to_be_so(text: str, references: dict[str, str]) -> None:
     given = {name: Schema("PROTOBUF", each) for name, each in references.items()}
     with pytest.raises(InvalidEvent, match="its schema"):
         ProtobufReader(Schema("PROTOBUF", text, given))
 
 
-def test_a_compiler_without_end_makes_records_wait(monkeypatch: pytest.MonkeyPatch):
+def test_a_compiler_without_end_makes_records_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protobuf, "COMPILE_SECONDS", 0.001)
     with pytest.raises(Unavailable, match="protoc"):
         ProtobufReader(Schema("PROTOBUF", MONEY))

@@ -13,6 +13,7 @@ from pipeline.config.inputs import RegistrySettings
 from pipeline.inputs import registry as client
 from pipeline.inputs.registry import OnceEach, RegistryRefusal, Schema, SchemaRegistry
 from pipeline.model.errors import InvalidEvent, Unavailable, UsageError
+from pipeline.model.records import DeadLetterReason
 from tests.inputs.registry_server import RegistryServer
 
 STREET = '{"type":"record","name":"Street","fields":[{"name":"name","type":"string"}]}'
@@ -38,7 +39,9 @@ def asking(url: str, **settings: object) -> SchemaRegistry:
         (200, '{"schema": "x", "references": [{}]}'),
     ],
 )
-async def test_what_is_the_registrys_own_fault_makes_records_wait(status: int, content: str):
+async def test_what_is_the_registrys_own_fault_makes_records_wait(
+    status: int, content: str
+) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status, text=content)
 
@@ -47,14 +50,14 @@ async def test_what_is_the_registrys_own_fault_makes_records_wait(status: int, c
             await asking(server.url).schema(1)
 
 
-async def test_a_registry_that_cannot_be_reached_makes_records_wait():
+async def test_a_registry_that_cannot_be_reached_makes_records_wait() -> None:
     async with RegistryServer().serving() as server:
         url = server.url
     with pytest.raises(Unavailable, match=r"cannot be asked .*ClientConnector"):
         await asking(url).schema(1)
 
 
-async def test_a_registry_that_does_not_answer_in_time_makes_records_wait():
+async def test_a_registry_that_does_not_answer_in_time_makes_records_wait() -> None:
     over = asyncio.Event()
 
     async def never(_: web.Request) -> web.Response:
@@ -67,7 +70,9 @@ async def test_a_registry_that_does_not_answer_in_time_makes_records_wait():
         over.set()
 
 
-async def test_an_answer_without_end_is_not_taken_into_memory(monkeypatch: pytest.MonkeyPatch):
+async def test_an_answer_without_end_is_not_taken_into_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -82,13 +87,15 @@ async def test_an_answer_without_end_is_not_taken_into_memory(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("schema_id", [7, UUID(int=7)])
-async def test_an_id_that_the_registry_does_not_know_is_the_records_fault(schema_id: int | UUID):
+async def test_an_id_that_the_registry_does_not_know_is_the_records_fault(
+    schema_id: int | UUID,
+) -> None:
     async with RegistryServer().serving() as server:
         with pytest.raises(InvalidEvent, match=f"knows no schema with the id {schema_id}"):
             await asking(server.url).schema(schema_id)
 
 
-async def test_a_guid_is_the_records_fault_where_a_registry_knows_no_guids():
+async def test_a_guid_is_the_records_fault_where_a_registry_knows_no_guids() -> None:
     async def old(_: web.Request) -> web.Response:
         return web.Response(status=404)
 
@@ -97,7 +104,7 @@ async def test_a_guid_is_the_records_fault_where_a_registry_knows_no_guids():
             await asking(server.url).schema(UUID(int=7))
 
 
-async def test_references_come_with_a_schema_each_after_what_it_needs_itself():
+async def test_references_come_with_a_schema_each_after_what_it_needs_itself() -> None:
     server = RegistryServer()
     server.add("street", STREET)
     town = '{"type":"record","name":"Town","fields":[{"name":"main","type":"Street"}]}'
@@ -115,7 +122,9 @@ async def test_references_come_with_a_schema_each_after_what_it_needs_itself():
     assert len(server.asked) == 3
 
 
-async def test_references_without_end_are_the_schemas_fault(monkeypatch: pytest.MonkeyPatch):
+async def test_references_without_end_are_the_schemas_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def circle(request: web.Request) -> web.Response:
         number = int(request.path.rsplit("/", 1)[-1])
         reference = {"name": f"a{number}", "subject": "a", "version": number + 1}
@@ -127,7 +136,7 @@ async def test_references_without_end_are_the_schemas_fault(monkeypatch: pytest.
             await asking(server.url).schema(1)
 
 
-async def test_a_reference_that_is_not_there_is_the_schemas_fault():
+async def test_a_reference_that_is_not_there_is_the_schemas_fault() -> None:
     server = RegistryServer()
     missing = {"name": "Street", "subject": "street", "version": 9}
     schema_id = server.add("town", '"Street"', "AVRO", missing)
@@ -136,7 +145,7 @@ async def test_a_reference_that_is_not_there_is_the_schemas_fault():
             await asking(server.url).schema(schema_id)
 
 
-async def test_a_type_that_is_not_read_is_the_schemas_fault():
+async def test_a_type_that_is_not_read_is_the_schemas_fault() -> None:
     server = RegistryServer()
     schema_id = server.add("x", "<xs/>", "XSD")
     async with server.serving():
@@ -144,7 +153,7 @@ async def test_a_type_that_is_not_read_is_the_schemas_fault():
             await asking(server.url).schema(schema_id)
 
 
-async def test_the_next_url_is_asked_and_stays_the_first_to_be_asked():
+async def test_the_next_url_is_asked_and_stays_the_first_to_be_asked() -> None:
     async def down(_: web.Request) -> web.Response:
         return web.Response(status=502)
 
@@ -157,7 +166,7 @@ async def test_the_next_url_is_asked_and_stays_the_first_to_be_asked():
     assert (len(broken.asked), len(server.asked)) == (1, 3)
 
 
-async def test_an_account_is_sent_and_a_wrong_one_makes_records_wait():
+async def test_an_account_is_sent_and_a_wrong_one_makes_records_wait() -> None:
     account = base64.b64encode(b"key:s\xc3\xa9cret").decode()
     server = RegistryServer(authorization=f"Basic {account}")
     schema_id = server.add("street", STREET)
@@ -168,7 +177,7 @@ async def test_an_account_is_sent_and_a_wrong_one_makes_records_wait():
             await asking(server.url, username="key", password="wrong").schema(schema_id)
 
 
-async def test_a_bearer_token_is_read_again_for_each_request(tmp_path: Path):
+async def test_a_bearer_token_is_read_again_for_each_request(tmp_path: Path) -> None:
     path = tmp_path / "token"
     server = RegistryServer(authorization="Bearer new")
     schema_id = server.add("street", STREET)
@@ -184,13 +193,13 @@ async def test_a_bearer_token_is_read_again_for_each_request(tmp_path: Path):
         assert (await asking(server.url, token="new").schema(schema_id)).text == STREET
 
 
-async def test_a_refusal_says_what_the_registry_says():
+async def test_a_refusal_says_what_the_registry_says() -> None:
     async with RegistryServer().serving() as server:
         with pytest.raises(RegistryRefusal, match=r"422.*Invalid schema"):
             await asking(server.url).register("x", "AVRO", '{"type": "nonsense"}')
 
 
-def test_settings_name_one_account_and_keep_it_out_of_the_url():
+def test_settings_name_one_account_and_keep_it_out_of_the_url() -> None:
     for wrong in (
         {"url": "http://me:secret@registry"},
         {"url": "http://registry", "username": "me"},
@@ -212,7 +221,7 @@ class Clock:
         return self.now
 
 
-async def test_what_many_wait_for_is_made_once_and_kept():
+async def test_what_many_wait_for_is_made_once_and_kept() -> None:
     made: list[int] = []
 
     async def make(key: int) -> Schema:
@@ -231,12 +240,12 @@ async def test_what_many_wait_for_is_made_once_and_kept():
     ("error", "seconds"),
     [
         (Unavailable("away"), client.AWAY_SECONDS),
-        (InvalidEvent("invalid_event", "unknown"), client.UNKNOWN_SECONDS),
+        (InvalidEvent(DeadLetterReason.INVALID_EVENT, "unknown"), client.UNKNOWN_SECONDS),
     ],
 )
 async def test_a_failure_is_kept_for_seconds_and_then_asked_about_again(
     error: Exception, seconds: float
-):
+) -> None:
     clock, made = Clock(), []
 
     async def make(key: int) -> str:
@@ -256,7 +265,7 @@ async def test_a_failure_is_kept_for_seconds_and_then_asked_about_again(
     assert await once.get(1) == "there"
 
 
-async def test_where_who_asks_is_cancelled_the_next_one_asks():
+async def test_where_who_asks_is_cancelled_the_next_one_asks() -> None:
     asked, entered = [], asyncio.Event()
 
     async def make(key: int) -> str:
@@ -277,9 +286,9 @@ async def test_where_who_asks_is_cancelled_the_next_one_asks():
         await first
 
 
-async def test_of_any_number_of_unknown_ids_only_some_are_remembered():
+async def test_of_any_number_of_unknown_ids_only_some_are_remembered() -> None:
     async def make(_: int) -> str:
-        raise InvalidEvent("invalid_event", "unknown")
+        raise InvalidEvent(DeadLetterReason.INVALID_EVENT, "unknown")
 
     once = OnceEach(make)
     for key in range(1_100):
