@@ -2,6 +2,9 @@
 
 import asyncio
 import base64
+import shutil
+import ssl
+import subprocess
 from pathlib import Path
 from uuid import UUID
 
@@ -191,6 +194,38 @@ async def test_a_bearer_token_is_read_again_for_each_request(tmp_path: Path) -> 
         path.write_text("new\n")
         assert (await registry.schema(schema_id)).text == STREET
         assert (await asking(server.url, token="new").schema(schema_id)).text == STREET
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate for this host that is its own authority, and its key."""
+    found, key = folder / f"{name}.pem", folder / f"{name}.key"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "2", "-subj", f"/CN={name}"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(found)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return found, key
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
+async def test_a_registry_of_ones_own_authority_asks_for_a_certificate(tmp_path: Path) -> None:
+    ca_file, key = certificate(tmp_path, "registry")
+    cert_file, key_file = certificate(tmp_path, "client")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=cert_file)
+    tls.load_cert_chain(ca_file, key)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    server = RegistryServer()
+    schema_id = server.add("street", STREET)
+    async with server.serving(tls):
+        own = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
+        assert (await asking(server.url, **own).schema(schema_id)).text == STREET
+        for lacking in ({}, {"ca_file": ca_file}):
+            with pytest.raises(Unavailable, match="cannot be asked"):
+                await asking(server.url, **lacking).schema(schema_id)
 
 
 async def test_a_refusal_says_what_the_registry_says() -> None:
