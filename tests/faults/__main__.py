@@ -103,7 +103,7 @@ async def _run(options: argparse.Namespace) -> Result:
 
 def _soak(options: argparse.Namespace) -> Soak:
     soak = replace(SHORT if options.short else FULL, seed=options.seed)
-    soak = replace(soak, sabotage=options.sabotage, hostile=not options.calm)
+    soak = replace(soak, sabotage=options.sabotage, hostile=not options.calm, avro=options.avro)
     given: dict[str, Any] = {
         name: value
         for name in ("seconds", "events", "replicas", "kills", "broker_kills", "outages")
@@ -141,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     soak.add_argument("--kills", type=int, help="of each kind: kill -9, SIGTERM, SIGSTOP")
     soak.add_argument("--broker-kills", type=int, help="half of them clean")
     soak.add_argument("--outages", type=int, help="of the API")
+    soak.add_argument("--avro", action="store_true", help="results in Avro, by a registry")
     soak.add_argument("--sabotage", choices=sorted(SABOTAGE), help="see that the audit notices")
     return parser
 

@@ -11,6 +11,7 @@ import ssl
 import threading
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,18 +80,22 @@ class RegistryServer:
     @contextmanager
     def in_a_thread(self) -> Iterator["RegistryServer"]:
         """The same for what runs an event loop of its own."""
-        loop = asyncio.new_event_loop()
-        serving = self.serving()
-        loop.run_until_complete(serving.__aenter__())
-        thread = threading.Thread(target=loop.run_forever)
+        started: Future[Callable[[], object]] = Future()
+
+        async def serve() -> None:
+            stop, loop = asyncio.Event(), asyncio.get_running_loop()
+            async with self.serving():
+                started.set_result(lambda: loop.call_soon_threadsafe(stop.set))
+                await stop.wait()
+
+        thread = threading.Thread(target=lambda: asyncio.run(serve()))
         thread.start()
+        end = started.result(timeout=30)
         try:
             yield self
         finally:
-            loop.call_soon_threadsafe(loop.stop)
+            end()
             thread.join()
-            loop.run_until_complete(serving.__aexit__(None, None, None))
-            loop.close()
 
     @web.middleware
     async def _checked(self, request: web.Request, handler: Reply) -> web.StreamResponse:
