@@ -7,7 +7,7 @@ items of an array as a record claims where an item takes no bytes.
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Context, Decimal
 from io import BytesIO
@@ -21,6 +21,7 @@ from fastavro.schema import SchemaParseException, UnknownType
 
 from pipeline.inputs.registry import Schema
 from pipeline.model.errors import InvalidEvent
+from pipeline.model.json_bytes import MAX_DEPTH
 from pipeline.model.records import DeadLetterReason
 
 MAX_READS = 400_000
@@ -67,6 +68,7 @@ class AvroReader:
         if walk.has_empty_items:
             raise _invalid("its schema has an array of items that take no bytes: leave it out")
         # In Python the depth is bounded; in C a record could end the process.
+        self._is_recursive = walk.is_recursive
         reader = _read_py if walk.is_recursive else fastavro
         self._read: Callable[[Any, Any, None], Any] = reader.schemaless_reader
 
@@ -87,18 +89,33 @@ class AvroReader:
                 DeadLetterReason.TOO_LARGE, "It has more names and values than an event may have."
             ) from error
         except RecursionError as error:
-            raise InvalidEvent(
-                DeadLetterReason.TOO_LARGE, "It is nested too deep to be read."
-            ) from error
+            raise _too_deep() from error
         except _NOT_A_RECORD as error:
             raise _invalid("its bytes are not of the schema that it names") from error
         if left:
             raise _invalid("bytes are left after the end of what its schema describes")
+        if self._is_recursive and _is_deeper(value, MAX_DEPTH):
+            raise _too_deep()
         return value
 
 
 def _invalid(why: str) -> InvalidEvent:
     return InvalidEvent(DeadLetterReason.INVALID_EVENT, f"The record is not readable Avro: {why}.")
+
+
+def _too_deep() -> InvalidEvent:
+    return InvalidEvent(DeadLetterReason.TOO_LARGE, "It is nested too deep to be read.")
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    match value:
+        case dict():
+            inner: Iterable[object] = value.values()
+        case list():
+            inner = value
+        case _:
+            return False
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 class _Counted:
