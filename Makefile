@@ -45,8 +45,8 @@ faults: $(READY)  ## hostile records; replicas, brokers and API die for ten minu
 	@$(BIN)/python -m tests.faults
 	@$(BIN)/python -m tests.faults disasters
 
-faults-short: $(READY)  ## the last two of these, a minute or two each
-	@$(BIN)/python -m tests.faults --short
+faults-short: $(READY)  ## the last two of these, a minute or two each; results in Avro, by a registry
+	@$(BIN)/python -m tests.faults --short --avro
 	@$(BIN)/python -m tests.faults disasters --short
 
 fuzz: $(READY)  ## hostile input to the raw models and the file checks, for ten minutes
