@@ -10,6 +10,7 @@ from pipeline.config.tables import Section, setting
 
 InputFormat = Literal["json", "registry", "email", "text"]
 InputEnvelope = Literal["cloudevents", "debezium"]
+Attachments = Literal["ignore", "each", "together"]
 OutputFormat = Literal["json", "avro", "json_schema", "protobuf"]
 
 
@@ -24,6 +25,11 @@ class InputSettings(Section):
     envelope: InputEnvelope | None = setting(
         None, "what is around the event; CloudEvents in JSON are seen without it"
     )
+    attachments: Attachments = setting(
+        "ignore",
+        "of e-mail. each: the image or PDF that is attached is the event's file; together: what is "
+        "attached as text is appended to the mail's",
+    )
 
 
 class OutputSettings(Section):
@@ -31,6 +37,9 @@ class OutputSettings(Section):
 
     topic: str | None = setting(None, "as it is called; else `<stage>.enriched`")
     format: OutputFormat = setting("json", "of the enriched record")
+    tombstones: bool = setting(
+        False, "whether a tombstone, or a delete of Debezium, is passed on under its key"
+    )
 
 
 class RegistrySettings(Section):

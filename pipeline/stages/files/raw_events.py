@@ -33,7 +33,7 @@ STRUCTURED_TYPE = "application/cloudevents+json"
 BATCH_TYPE = "application/cloudevents-batch+json"
 ENVELOPE = "cloudevent"
 """The field under which the envelope's own attributes are kept."""
-_REQUIRED = ("specversion", "id", "source", "type")
+REQUIRED = ("specversion", "id", "source", "type")
 _CONTENTS = ("data", "data_base64")
 EVENT_ID = "event-id"
 _FETCHED_AT_ONCE = 16
@@ -241,10 +241,25 @@ class JsonStage(Generic[RawT]):
         return event
 
 
+def read_object(value: bytes) -> dict[str, Any]:
+    """Read a JSON object of any shape, as objects, within the limits of what is passed on.
+
+    Raises:
+        InvalidEvent: `invalid_json` or `invalid_event`; the detail names the field.
+    """
+    fields = _fields_of_record(value.removeprefix(codecs.BOM_UTF8))
+    return {name: _read_field(name, field, is_known=True) for name, field in fields.items()}
+
+
+def is_json_type(media_type: str) -> bool:
+    """Whether content of this bare type is JSON."""
+    return media_type in _JSON_TYPES or media_type.endswith("+json")
+
+
 def is_envelope(fields: Collection[str], known: Collection[str]) -> bool:
     """Whether a record is an envelope by its fields; a field that the stage knows is its own."""
     has_contents = any(name in fields and name not in known for name in _CONTENTS)
-    return has_contents and all(name in fields for name in _REQUIRED)
+    return has_contents and all(name in fields for name in REQUIRED)
 
 
 def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, bytes]:
@@ -253,7 +268,7 @@ def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, by
     A file may be in `data_base64`, its type in `datacontenttype` or, where that says nothing, in
     its bytes.
     """
-    for name in _REQUIRED:
+    for name in REQUIRED:
         if name not in fields:
             raise _invalid(f"{name}: missing; every CloudEvent has it.")
     event = _event(fields, takes_files=takes_files)
@@ -262,7 +277,7 @@ def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, by
         try:
             json_bytes.check_passed_on(field)
         except (json_bytes.NotJson, json_bytes.OverLimit) as error:
-            shown = name if name in _REQUIRED else "an attribute of the CloudEvent"
+            shown = name if name in REQUIRED else "an attribute of the CloudEvent"
             raise _invalid(f"{shown}: {error}.") from None
     envelope = json_bytes.dumps({name: json_bytes.RawJson(field) for name, field in about.items()})
     return {"id": fields["id"], ENVELOPE: envelope, **event}
