@@ -246,6 +246,7 @@ class App:
         sections = self._settings.stages.by_name()
         tenant_from = self._settings.stream.tenant_from
         tenant_of = tenant_reader(tenant_from)
+        passes_tombstones = name != ESCALATIONS and sections[name].output.tombstones
         if name == ESCALATIONS:
             tenant_of = carried_tenant_reader(tenant_from)
             limits = {each: section.max_text_chars for each, section in sections.items()}
@@ -260,6 +261,7 @@ class App:
             clock=clock,
             observer=metrics,
             tenant_of=tenant_of,
+            passes_tombstones=passes_tombstones,
         )
         tenants = None
         if tenant_from is not None and tenant_of is not None:
@@ -284,6 +286,7 @@ class App:
             ),
             asks=settings_digest(self._settings, *(sections if name == ESCALATIONS else [name])),
             tenants=tenants,
+            handles_tombstones=passes_tombstones,
         )
 
 

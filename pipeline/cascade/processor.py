@@ -31,7 +31,7 @@ from pipeline.cascade.policy import (
     statement_signals,
     weighed,
 )
-from pipeline.cascade.publishing import dead_letter, enriched, publication
+from pipeline.cascade.publishing import dead_letter, enriched, publication, tombstone
 from pipeline.cascade.reading import Case, Reader, Reading, is_long, of_stage, published_result
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import (
@@ -110,8 +110,12 @@ class Processor:
     clock: Callable[[], datetime]
     observer: Observer
     tenant_of: TenantOf | None = None
+    passes_tombstones: bool = False
+    """Whether a tombstone is published, under the key that the results have."""
 
     async def __call__(self, received: Received) -> Outcome:
+        if self.passes_tombstones and received.is_tombstone:
+            return tombstone(received, self.topics.enriched(self.reader.name))
         try:
             case = await self.reader.read(received)
             stage, event = case.stage, case.event

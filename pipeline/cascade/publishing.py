@@ -137,6 +137,12 @@ def publication(
     return Outcome(end, (Outgoing(topic, received.key, value, headers),))
 
 
+def tombstone(received: Received, topic: str) -> Outcome:
+    """The outcome that says of a key's results what a record says of the key: they are gone."""
+    headers = tuple(header for header in received.headers if header[0] in _CARRIED_ON)
+    return Outcome(Disposition.PASSED_OVER, (Outgoing(topic, received.key, None, headers),))
+
+
 def dead_letter(
     received: Received,
     topic: str,

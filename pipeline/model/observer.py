@@ -32,7 +32,7 @@ class Observer:
         """A record came in; `size` in bytes."""
 
     def tombstone(self, stage: str) -> None:
-        """A record without a value came in: it is no event, and is only committed over."""
+        """A record without a value came in: it is no event, and is committed over or passed on."""
 
     def completed(self, stage: str, end: str, *, seconds: float) -> None:
         """A record came to an end, `seconds` after it was received; not yet committed."""

@@ -65,7 +65,8 @@ RECEIVED_BYTES = Metric(
 )  # fmt: skip
 TOMBSTONES = Metric(
     "pipeline_tombstones_total", "counter", ("stage",), "records",
-    "Records without a value (null, not empty): no events, only committed over.",
+    "Records without a value (null, not empty): no events, only committed over, or "
+    "passed on under their key where `output.tombstones` says so.",
 )  # fmt: skip
 COMPLETED = Metric(
     "pipeline_events_completed_total", "counter", ("stage", "end"), "events",

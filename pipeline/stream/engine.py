@@ -36,7 +36,8 @@ class Engine:
     that the brokers will never take, and for a record that could not be read; without it the former
     stops its partition, and the latter is handled as it is. `asks` is a digest of what the handler
     asks the models: members of the group should have the same. `tenants` sees whose records
-    are; by default those of the settings.
+    are; by default those of the settings. With `handles_tombstones` the handler also gets records
+    without a value, in the order of their key.
     """
 
     stage: str
@@ -54,6 +55,7 @@ class Engine:
     commit_count: int = COMMIT_COUNT
     asks: str = ""
     tenants: Tenants | None = None
+    handles_tombstones: bool = False
     _monitor: Monitor | None = field(default=None, init=False)
 
     def status(self) -> StreamStatus:
@@ -124,6 +126,7 @@ class Engine:
             fail=fail,
             opened=asyncio.Event(),
             tenants=tenants,
+            handles_tombstones=self.handles_tombstones,
         )
         assignment = Assignment(context, tasks)
         poller = Poller(context, assignment, intake)

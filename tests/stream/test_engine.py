@@ -133,6 +133,27 @@ async def test_an_empty_value_is_an_event() -> None:
 
 
 @virtual_time
+async def test_a_handled_tombstone_comes_after_what_came_under_its_key_before() -> None:
+    bench, notes, order = Bench(), Notes(), list[bytes | None]()
+
+    async def handler(record: Received) -> Outcome:
+        # What takes longer must still come first: a late result would undo the tombstone.
+        await asyncio.sleep(1 if record.value else 0)
+        order.append(record.value)
+        end = Disposition.ENRICHED if record.value else Disposition.PASSED_OVER
+        return Outcome(end, (Outgoing("out", record.key, record.value, ()),))
+
+    async with running(bench, handler=handler, observer=notes, handles_tombstones=True):
+        bench.publish(b"a", key=b"k")
+        bench.broker.publish("in", None, key=b"k")
+        bench.broker.publish("in", None)
+        await until(lambda: bench.committed() == 3)
+    assert order == bench.output() == [b"a", None]
+    assert notes.tombstones == 2
+    assert notes.ends == {Disposition.ENRICHED: 1}
+
+
+@virtual_time
 async def test_an_outcome_may_publish_nothing_or_several_records() -> None:
     async def handler(record: Received) -> Outcome:
         count = int(record.value or b"0")
