@@ -83,8 +83,8 @@ settings: $(READY)  ## write docs/SETTINGS.md again
 	@$(BIN)/python -m pipeline.config.document docs/SETTINGS.md
 
 lock: $(READY)  ## resolve the dependencies again
-	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --extra aws --extra vertex \
-		--extra foundry --group dev --universal --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --extra heic --extra office --extra split \
+		--extra aws --extra vertex --extra foundry --group dev --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \
 		--output-file requirements.lock
 	@for room in setup tools sbom; do \

@@ -8,8 +8,10 @@ the batch left open is simply asked.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from pipeline.backfill.journal import Job, Tally, custom_id
+from pipeline.cascade.parts import splitter_of
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.processor import CascadePolicy, Processor
 from pipeline.cascade.publishing import UnpublishableHandler
@@ -18,7 +20,7 @@ from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, NotMaskable
 from pipeline.model.observer import Observer
-from pipeline.model.questions import AnswerT, Asker, Question, Response, first_questions
+from pipeline.model.questions import AnswerT, Asker, Query, Question, Response, first_questions
 from pipeline.model.records import Tier, Usage
 from pipeline.stream.records import Disposition, Outcome, Received
 
@@ -99,8 +101,12 @@ class BatchStage:
         if received.unread is not None:
             return []
         try:
-            event = (await RawEvents(self.stage).read(received)).event
-            query = await self.reading.ask_about(self.stage, event)
+            case = await RawEvents(self.stage).read(received)
+            event, splitter = case.event, splitter_of(case)
+            query: Query[Any] | None = None
+            if splitter is not None:
+                query = await self.reading.ask_where_documents_begin(self.stage, event, splitter)
+            query = query or await self.reading.ask_about(self.stage, event)
             named = {
                 custom_id(prefix, received.offset, self.lane.digest(each)): each
                 for each in first_questions(query)

@@ -25,7 +25,7 @@ from pipeline.model.errors import (
     TruncatedResponse,
     Unanswered,
 )
-from pipeline.model.questions import Signal
+from pipeline.model.questions import Image, Query, Signal, first_questions
 from pipeline.model.records import Doubt, Tier
 from pipeline.stages.api import Answer, Rewording, Stage
 
@@ -181,6 +181,15 @@ def statement_signals(answer: Answer) -> tuple[Signal, ...]:
     doubt = Signal("low_confidence", strength, f"Stated confidence: {stated}.")
     unclear = Signal("unclear", 1.0, "The model says that the content does not settle it.")
     return (doubt, unclear) if answer.unclear else (doubt,)
+
+
+def first_frame_signals(query: Query[Any]) -> tuple[Signal, ...]:
+    """Say that of an animation one frame was seen."""
+    for question in first_questions(query):
+        if any(isinstance(part, Image) and part.is_animated for part in question.parts):
+            detail = "The file is an animation: its first frame alone was read."
+            return (Signal("first_frame", 1.0, detail),)
+    return ()
 
 
 # The random sample that the second tier answers whatever the first one said: it shows how often an

@@ -8,23 +8,25 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, partial, reduce
 from itertools import chain
 from operator import add
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
+from pipeline.cascade.parts import case_of, joined, of_each, splitter_of
 from pipeline.cascade.policy import (
     AUDIT,
     LIFTED,
     TROUBLES,
     Policy,
     audit_doubts,
+    first_frame_signals,
     is_wanted,
     limit_for_repetition,
     signal_of,
@@ -61,11 +63,15 @@ from pipeline.observe.logging import EVENT, EventContext
 from pipeline.observe.tracing import OpenTelemetryTracer
 from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
 from pipeline.stages.files.raw_events import to_json_object
+from pipeline.stages.files.splitting import Splitter
 from pipeline.stream.records import Handler, Outcome, Received
 from pipeline.stream.tenants import TENANT_HEADER, TenantOf
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
+RawT_contra = TypeVar("RawT_contra", bound=RawEvent, contravariant=True)
+AnswerT_contra = TypeVar("AnswerT_contra", bound=Answer, contravariant=True)
+_BOUNDARIES = "Where documents begin:"
 log = structlog.get_logger(__name__)
 _plain = logging.getLogger(__name__)
 
@@ -114,26 +120,32 @@ class Processor:
     async def __call__(self, received: Received) -> Outcome:
         try:
             case = await self.reader.read(received)
-            stage, event = case.stage, case.event
             if (context := EVENT.get()) is not None:
-                context.event_id = event.id
-            key = received.key or event.id.encode()
+                context.event_id = case.event_id
             tenant = "" if self.tenant_of is None else self.tenant_of(received)
-            decision = await self.cascade.decide(stage, event, key=key, tenant=tenant)
-            record = of_stage(stage.name, self._record, case, decision)
-            outcome = of_stage(stage.name, publication, received, record, self.topics)
-            if tenant and isinstance(record, Escalation):
-                outcome = _of_tenant(outcome, tenant)
-            if case.earlier is not None:
-                of_stage(stage.name, self._report_audit, case, decision)
+            decided = await self.cascade.decide_case(case, tenant=tenant)
+            ends = [self._end_of(each, decision, tenant) for each, decision in decided]
         except InvalidEvent as invalid:
             name, topic = self.reader.name, self.topics.dead_letters
             self.observer.dead_lettered(name, invalid.reason)
             return dead_letter(received, topic, invalid, stage=name, now=self.clock())
-        last = None if isinstance(record, Escalation) else record
-        tier, model = self.cascade.tier, decision.model
-        self.observer.decided(stage.name, tier, outcome.end, model=model, record=last)
-        return outcome
+        stage, tier = case.stage.name, self.cascade.tier
+        for (_, decision), (record, outcome) in zip(decided, ends, strict=True):
+            last = None if isinstance(record, Escalation) else record
+            self.observer.decided(stage, tier, outcome.end, model=decision.model, record=last)
+        return joined([outcome for _, outcome in ends])
+
+    def _end_of(
+        self, case: Case, decision: Decision[Any], tenant: str
+    ) -> tuple[Enriched[Any] | Escalation | Review, Outcome]:
+        name = case.stage.name
+        record = of_stage(name, self._record, case, decision)
+        outcome = of_stage(name, publication, case.received, record, self.topics)
+        if tenant and isinstance(record, Escalation):
+            outcome = _of_tenant(outcome, tenant)
+        if case.earlier is not None:
+            of_stage(name, self._report_audit, case, decision)
+        return record, outcome
 
     def _record(
         self, case: Case, decision: Decision[AnswerT]
@@ -151,7 +163,7 @@ class Processor:
             case.stage,
             case.event,
             of_stage(case.stage.name, case.stage.result, case.event, answer),
-            event_id=case.event.id,
+            event_id=case.event_id,
             decided_by=self.cascade.tier.value,
             confidence=answer.stated_confidence,
             escalated=None if before is None else (before.doubts, case.earlier, before.provenance),
@@ -172,12 +184,13 @@ class Processor:
         for doubt in decision.doubts:
             self.observer.doubted(stage.name, doubt.code)
             if doubt.code in TROUBLES - reported:
-                log.warning(doubt.code, stage=stage.name, event_id=event.id, because=doubt.detail)
+                who = {"stage": stage.name, "event_id": case.event_id}
+                log.warning(doubt.code, **who, because=doubt.detail)
         result = published_result(stage, event, decision.answer)
         if before is None:
             return Escalation(
                 schema_="escalations/1",
-                event_id=event.id,
+                event_id=case.event_id,
                 stage=stage.name,
                 event=to_json_object(event),
                 doubts=list(decision.doubts),
@@ -191,7 +204,7 @@ class Processor:
             )
         return Review(
             schema_="review/1",
-            event_id=event.id,
+            event_id=case.event_id,
             stage=stage.name,
             event=before.event,
             doubts=[*before.doubts, *decision.doubts][-MOST_DOUBTS:],
@@ -235,6 +248,62 @@ class CascadePolicy:
     tier: Tier
     reading: Reading = field(default_factory=Reading)
 
+    async def decide_case(
+        self, case: Case, *, tenant: str = ""
+    ) -> list[tuple[Case, Decision[Any]]]:
+        """Decide on a case, or on each of its parts, where it has several.
+
+        Raises:
+            InvalidEvent: As `decide`.
+        """
+        key = case.received.key or case.event.id.encode()
+
+        async def decide(part: Case) -> tuple[Case, Decision[Any]]:
+            return part, await self.decide(part.stage, part.event, key=key, tenant=tenant)
+
+        if case.given:
+            return await of_each([case_of(case, part) for part in case.given], decide)
+        splitter = splitter_of(case)
+        if splitter is None:
+            return [await decide(case)]
+        try:
+            asked, parts = await self._find_parts(case, splitter, tenant)
+        except FileUnavailable as failure:
+            asked, parts = unanswered(failure), []
+        if asked is not None and not parts:
+            return [(case, self._decision(case.stage, asked))]
+        first, *others = await of_each(parts, decide)
+        if asked is None:
+            return [first, *others]
+        decision = replace(
+            first[1], usage=asked.usage + first[1].usage, seconds=asked.seconds + first[1].seconds
+        )
+        return [(first[0], decision), *others]
+
+    async def _find_parts(
+        self, case: Case, splitter: Splitter, tenant: str
+    ) -> tuple[TierAnswer[Any] | None, list[Case]]:
+        """Ask where documents begin, if there may be several: the answer, and the parts.
+
+        There are none where the answer is doubted; its signals say what they are about.
+        """
+        stage, event, reading = case.stage, case.event, self.reading
+        question = await reading.ask_where_documents_begin(stage, event, splitter)
+        if question is None:
+            return None, [case]
+        checks = splitter.checks(question)
+        found = await ask_tier(self.asker, self.tier, checks, event, question, tenant=tenant)
+        answer = found.answer
+        if answer is None or self.policy[stage.name, self.tier].doubts(found.signals):
+            about = (replace(each, detail=f"{_BOUNDARIES} {each.detail}") for each in found.signals)
+            return replace(found, answer=None, signals=tuple(about)), []
+        cut = partial(splitter.parts, question=question, answer=answer)
+        try:
+            parts = await reading.made_of(stage, event, cut)
+        except FileUnavailable as failure:
+            return replace(found, answer=None, signals=(signal_of(failure),)), []
+        return found, [case_of(case, part) for part in parts]
+
     async def decide(
         self, stage: Stage[RawT, AnswerT], event: RawT, *, key: bytes, tenant: str = ""
     ) -> Decision[AnswerT]:
@@ -253,17 +322,24 @@ class CascadePolicy:
         own = self.policy[stage.name, self.tier]
         if own.second_opinion:
             found = await self.second_opinion(stage, event, found, tenant=tenant)
+        sample = audit_doubts(stage.name, key, own.audit_share) if own.audit_share else ()
+        return self._decision(stage, found, sample)
+
+    def _decision(
+        self,
+        stage: Stage[RawT, AnswerT],
+        found: TierAnswer[AnswerT],
+        sample: tuple[Doubt, ...] = (),
+    ) -> Decision[AnswerT]:
+        own = self.policy[stage.name, self.tier]
         label = None if found.answer is None else label_of(stage, found.answer)
-        doubts = own.doubts(found.signals, label=label)
-        if own.audit_share:
-            doubts += audit_doubts(stage.name, key, own.audit_share)
         return Decision(
             found.answer,
             found.signals,
             found.usage,
             found.model,
             found.seconds,
-            doubts=doubts,
+            doubts=own.doubts(found.signals, label=label) + sample,
             provenance=provenance_of(found.provider, found.prompts, own.settings),
         )
 
@@ -305,10 +381,21 @@ class CascadePolicy:
         )
 
 
+class Checks(Protocol[RawT_contra, AnswerT_contra]):
+    """What checks an answer: a stage, mostly."""
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+
+    def signals(self, event: RawT_contra, answer: AnswerT_contra) -> Sequence[Signal]:
+        """Everything that speaks against the answer, however weakly."""
+
+
 async def ask_tier(
     asker: Asker,
     tier: Tier,
-    stage: Stage[RawT, AnswerT],
+    stage: Checks[RawT, AnswerT],
     event: RawT,
     query: Query[AnswerT],
     *,
@@ -359,7 +446,7 @@ async def ask_tier(
         signals = [
             signal for call in calls if isinstance(call, Response) for signal in call.signals
         ]
-        signals += [*statement_signals(answer), *checked]
+        signals += [*statement_signals(answer), *first_frame_signals(query), *checked]
         break
     usage = reduce(add, (call.usage for call in calls))
     seconds = sum(call.seconds for call in calls)

@@ -11,7 +11,7 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -25,7 +25,7 @@ from pipeline.config import ClaudeSettings, Settings
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable
 from pipeline.model.printable import printable, shortened
-from pipeline.model.questions import Query, Text
+from pipeline.model.questions import Query, Question, Text
 from pipeline.model.records import (
     DeadLetterReason,
     Escalation,
@@ -40,10 +40,12 @@ from pipeline.runtime.process import UnwaitedExecutor
 from pipeline.stages.api import Answer, RawEvent, Stage, build_stages
 from pipeline.stages.checks.scope import Encoder
 from pipeline.stages.files.raw_events import text_too_long
+from pipeline.stages.files.splitting import Boundaries, EventPart, Splitter
 from pipeline.stream.records import Received
 
 P = ParamSpec("P")
 T = TypeVar("T")
+MadeT = TypeVar("MadeT")
 AnyStage = Stage[Any, Any]
 RETRY_SECONDS = 5.0
 """Before a file that could not be reached is asked for again."""
@@ -123,6 +125,7 @@ class Case:
     """One event, read; `escalation` is None at the first tier.
 
     `earlier` is Haiku's answer, None where there is none, or none that the stage publishes today.
+    `given` are the parts of an event that came in parts: each is asked about, and not the event.
     """
 
     received: Received
@@ -132,6 +135,13 @@ class Case:
     received_at: datetime
     escalation: Escalation | None = None
     earlier: BaseModel | None = None
+    given: tuple[EventPart, ...] = ()
+
+    @property
+    def event_id(self) -> str:
+        """Of what is published: the publisher's own id, with the number of a part of several."""
+        part = self.source.part
+        return self.event.id if part is None or part.of == 1 else f"{self.event.id}#{part.number}"
 
 
 class RawEvents:
@@ -274,9 +284,23 @@ class Reading:
             InvalidEvent: The event's file is not what it says it is.
             FileUnavailable: It could not be had, again and again, while others could.
         """
-        call: Callable[[], Query[Any]] = partial(
-            of_stage, stage.name, build or stage.question, event
-        )
+        query = await self.made_of(stage, event, build or stage.question)
+        return with_fields(query, self._personal(stage, event))
+
+    async def ask_where_documents_begin(
+        self, stage: AnyStage, event: RawEvent, splitter: Splitter
+    ) -> Question[Boundaries] | None:
+        """Build that question; None where the event is one document. Raises as `ask_about`."""
+        question = await self.made_of(stage, event, splitter.question)
+        if question is None:
+            return None
+        return replace(question, personal=tuple(self._personal(stage, event)))
+
+    async def made_of(
+        self, stage: AnyStage, event: RawEvent, make: Callable[[Any], MadeT]
+    ) -> MadeT:
+        """What is made of an event and its file, once that can be had; raises as `ask_about`."""
+        call: Callable[[], MadeT] = partial(of_stage, stage.name, make, event)
         place = (stage.name, event.file_place)
         attempts: Attempts | None = None
         try:
@@ -284,9 +308,9 @@ class Reading:
                 try:
                     if stage.reads_files:
                         context, loop = contextvars.copy_context(), asyncio.get_running_loop()
-                        query = await loop.run_in_executor(self.threads, context.run, call)
+                        made: MadeT = await loop.run_in_executor(self.threads, context.run, call)
                     else:
-                        query = await asyncio.to_thread(call) if is_long(event) else call()
+                        made = await asyncio.to_thread(call) if is_long(event) else call()
                 except Unavailable as error:
                     if attempts is None:
                         peers = self._peers[place]
@@ -298,7 +322,7 @@ class Reading:
                 else:
                     if attempts is None:
                         self._peers[place].answered += 1
-                    return with_fields(query, self._personal(stage, event))
+                    return made
                 self.waiting += 1
                 try:
                     await asyncio.sleep(RETRY_SECONDS)

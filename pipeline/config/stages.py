@@ -228,7 +228,12 @@ class FileSettings(StageSettings):
         "pixels images are scaled down to; unset: as many as the model sees that is asked, 2,576 "
         "and before Claude 4.7 1,568. Fewer cost less",
     )
-    max_pdf_pages: Count = setting(100, "longer PDF files are dead letters")
+    max_pdf_pages: Count = setting(100, "longer PDF and TIFF files are dead letters")
+    split: bool = setting(
+        False,
+        "whether a PDF or TIFF file may hold several documents: where each begins is asked first, "
+        "and each becomes a record of its own (the extra split)",
+    )
     uri_allow: list[str] = setting(
         [],
         "prefixes a claim-check `uri` may start with, e.g. 'file:///data/in/' or "

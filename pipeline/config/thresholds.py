@@ -53,6 +53,10 @@ class Thresholds(Section):
         0.95, "share of the labels' examples that are closer to the others"
     )
     second_opinion: Strength = setting(0.5, "1 where a second answer decides differently")
+    boundaries: Strength = setting(
+        0.5, "1 where the pages on which documents are said to begin contradict each other"
+    )
+    first_frame: Strength = setting(2, "off: 1 where of an animation one frame was read")
     other: dict[str, float] = setting({}, "for codes of one's own stages; 0.5 where not given")
 
     def changed_by(self, own: "Thresholds") -> "Thresholds":

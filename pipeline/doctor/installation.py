@@ -91,6 +91,14 @@ def check_extras(site: Site) -> Iterator[Finding]:
             why="`pipeline run` does not start without it.",
             advice="`pip install 'haiku-pipeline[encoder]'`, or set it to `words`.",
         )
+    tables = site.settings.stages.by_name()
+    split = [name for name, table in tables.items() if getattr(table, "split", False)]
+    if split and not is_installed("pypdfium2"):
+        yield failed(
+            f"stages.{split[0]}.split is set, and PDFium, which shows pages, is not installed.",
+            why="`pipeline run` does not start without it.",
+            advice="`pip install 'haiku-pipeline[split]'`, or unset it.",
+        )
     if not is_installed("noida_db"):
         yield ok(
             "The extra `local` is not installed: `pipeline demo` and `pipeline local` need "

@@ -43,10 +43,11 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that was checked and scaled."""
+    """An image that was checked and scaled; of an animation it is the first frame."""
 
     media_type: ImageType
     data: bytes = field(repr=False)
+    is_animated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Question(Generic[AnswerT_co]):
             match part:
                 case Text(name, text):
                     chunks += [name.encode(), text.encode()]
-                case Image(media_type, data):
+                case Image(media_type, data, _):
                     chunks += [media_type.encode(), data]
                 case Pdf(data):
                     chunks += [b"application/pdf", data]

@@ -178,6 +178,23 @@ class Doubt(Record):
 Doubts = Annotated[list[Doubt], Field(max_length=MOST_DOUBTS)]
 
 
+class SourcePart(Record):
+    """Which part of a raw event that holds several documents.
+
+    Of several, each has the event's id with `#` and its number as `event_id` of its records.
+    """
+
+    number: int = Field(ge=1, le=MOST_COUNT, description="Counted from 1.")
+    of: int = Field(ge=1, le=MOST_COUNT, description="How many parts there are.")
+    first_page: int | None = Field(
+        None, ge=1, le=MOST_COUNT, description="Of the file; null where it has no pages."
+    )
+    last_page: int | None = Field(None, ge=1, le=MOST_COUNT, description="Of the part.")
+    name: str | None = Field(
+        None, description="What it is called, where it came with a name: that of an attachment."
+    )
+
+
 class Source(Record):
     """Where the raw event came from."""
 
@@ -187,6 +204,11 @@ class Source(Record):
     timestamp: Timestamp = Field(description="The raw record's own Kafka timestamp.")
     extra: dict[str, AnyJson] = Field(
         default_factory=dict, description="Fields of the raw event the stage does not know."
+    )
+    part: SourcePart | None = Field(
+        None,
+        exclude_if=lambda part: part is None,
+        description="Where the event holds several documents, or was looked at for that.",
     )
 
 

@@ -159,7 +159,8 @@ MEMBERS_DIFFER = Metric(
 
 DECISIONS = Metric(
     "pipeline_decisions_total", "counter", ("stage", "tier", "end"), "events",
-    "Events by the tier that judged them and the end they came to.",
+    "Events by the tier that judged them and the end they came to; of an event that holds several "
+    "documents each part.",
     values={"end": ENDS}, from_zero=True,
 )  # fmt: skip
 DOUBTS = Metric(

@@ -81,14 +81,14 @@ class _Untitled(GenerateJsonSchema):
 
 
 class _Written(_Untitled):
-    """What the pipeline writes: every field, and open to further ones.
+    """What the pipeline writes: every field that is not left out at times, and open to others.
 
     `additionalProperties: false` would make each new field a broken reader, and a default says
     nothing to those who read.
     """
 
-    def field_is_required(self, field: object, total: bool) -> bool:  # noqa: ARG002
-        return True
+    def field_is_required(self, field: Any, total: bool) -> bool:  # noqa: ANN401, ARG002
+        return "serialization_exclude_if" not in field
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

@@ -140,6 +140,7 @@ class Invoices:
     def __init__(self, settings: InvoiceSettings) -> None:
         self._settings = settings
         self._files = Files(settings)
+        self.splitter = self._files.splitter(self.name)
         self._extraction = FieldExtractor(settings.fields)
         # What is published is read with the index that the checks have just made.
         self._indexed = lru_cache(maxsize=2)(TextIndex)

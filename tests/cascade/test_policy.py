@@ -174,7 +174,7 @@ def test_only_what_a_person_can_settle_goes_from_sonnet_to_a_person() -> None:
     doubted = {doubt.code for doubt in StagePolicy(SonnetThresholds()).doubts(signalled)}
     assert doubted == {
         "low_confidence", "unclear", "evidence_not_found", "arithmetic", "ambiguous_amount",
-        "broken_form", "illegible",
+        "broken_form", "illegible", "boundaries",
     }  # fmt: skip
 
 

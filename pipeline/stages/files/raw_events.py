@@ -13,7 +13,9 @@ import binascii
 import codecs
 import contextlib
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 import orjson
@@ -22,11 +24,21 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from pipeline.config import FileSettings, StageSettings
 from pipeline.model import json_bytes
-from pipeline.model.errors import InvalidEvent
+from pipeline.model.errors import InvalidEvent, UsageError
+from pipeline.model.questions import Pdf, Text
 from pipeline.model.records import DeadLetterReason
+from pipeline.stages.checks.text_quality import visible
 from pipeline.stages.files import decoding
 from pipeline.stages.files.claims import Claims, ClaimStore
-from pipeline.stages.files.media import MEDIA_TYPES, bare_type, checked_type, says_nothing, sniff
+from pipeline.stages.files.media import (
+    MEDIA_TYPES,
+    PDF,
+    bare_type,
+    checked_type,
+    says_nothing,
+    sniff,
+)
+from pipeline.stages.files.splitting import Splitter
 
 CONTENT_TYPE = "content-type"
 STRUCTURED_TYPE = "application/cloudevents+json"
@@ -368,6 +380,9 @@ class FileEvent(RawEvent):
         return ("file", "uri")
 
 
+FileT = TypeVar("FileT", bound=FileEvent)
+
+
 class Files:
     """Reads, fetches and decodes the files of one stage's events."""
 
@@ -383,7 +398,11 @@ class Files:
         self._fetches = threading.BoundedSemaphore(_FETCHED_AT_ONCE)
         images = settings.image_limits
         self._limits = decoding.FileLimits(
-            settings.max_image_pixels, images.long_edge, settings.max_pdf_pages, images.tokens
+            settings.max_image_pixels,
+            images.long_edge,
+            settings.max_pdf_pages,
+            images.tokens,
+            settings.max_text_chars,
         )
 
     def read_event(
@@ -420,6 +439,19 @@ class Files:
                 raise InvalidEvent(DeadLetterReason.INVALID_JSON, detail) from None
             raise
 
+    def splitter(self, stage: str) -> Splitter | None:
+        """What finds several documents in one file, where that is set.
+
+        Raises:
+            UsageError: The extra `split`, which shows pages, is not installed.
+        """
+        if not self._settings.split:
+            return None
+        if find_spec("pypdfium2") is None:
+            needed = "needs the extra split: pip install 'haiku-pipeline[split]'."
+            raise UsageError(f"stages.{stage}.split {needed}")
+        return Splitter(stage, self)
+
     def open(self, event: FileEvent) -> decoding.Prepared:
         """Check an event's file and make it what is sent, in parts if it is long; may be slow.
 
@@ -427,15 +459,50 @@ class Files:
             InvalidEvent: The file is not what it says it is, or breaks a limit.
             Unavailable: Where the `uri` points cannot be reached, or no decoder can be started.
         """
-        if event.file is not None:
-            return self._prepared(event.file.data, event.file.media_type, "file")
-        with self._fetches:
-            data = self._claims.fetch(event.uri or "", max_bytes=self._settings.max_event_bytes)
-            return self._prepared(data, "", "uri")
+        return self._decoded(event, "send")
 
-    def _prepared(self, data: bytes, declared: str, field: str) -> decoding.Prepared:
+    def show_pages(self, event: FileEvent) -> decoding.Prepared:
+        """Check an event's file and make it what shows its pages; none where it has no file.
+
+        Raises what `open` does.
+        """
+        if event.file is None and event.uri is None:
+            return ()
+        return self._decoded(event, "show_pages")
+
+    def cut(self, event: FileT, parts: Sequence[decoding.Pages]) -> Sequence[FileT]:
+        """The same event, once with each of the parts as its file.
+
+        Raises what `open` does.
+        """
+        files = (part for part in self._decoded(event, "cut", tuple(parts)))
+        made = [RawFile(media_type=PDF, data=part.data) for part in files if isinstance(part, Pdf)]
+        beside = {} if event.file is None else event.file.model_extra or {}
+        instead: dict[str, Any] = {} if event.uri is None else {"uri": None}
+        return [
+            event.model_copy(update={"file": file.model_copy(update=beside), **instead})
+            for file in made
+        ]
+
+    def _decoded(
+        self, event: FileEvent, purpose: decoding.Purpose, pages: tuple[decoding.Pages, ...] = ()
+    ) -> decoding.Prepared:
+        if event.file is not None:
+            job = self._job(event.file.data, event.file.media_type, "file")
+            decoded = self._decode(replace(job, purpose=purpose, pages=pages))
+        else:
+            with self._fetches:
+                data = self._claims.fetch(event.uri or "", max_bytes=self._settings.max_event_bytes)
+                job = self._job(data, "", "uri")
+                decoded = self._decode(replace(job, purpose=purpose, pages=pages))
+        return tuple(
+            replace(part, text=visible(part.text)) if isinstance(part, Text) else part
+            for part in decoded
+        )
+
+    def _job(self, data: bytes, declared: str, field: str) -> decoding.Job:
         media_type = checked_type(data, declared, field=field)
-        return self._decode(decoding.Job(data, media_type, field, self._limits))
+        return decoding.Job(data, media_type, field, self._limits)
 
 
 def _text(headers: Mapping[str, bytes], name: str) -> str | None:
