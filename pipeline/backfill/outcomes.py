@@ -11,14 +11,21 @@ from datetime import datetime
 
 from pipeline.backfill.journal import Job, Tally, custom_id
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.processor import CascadePolicy, Processor, known_or_query
 from pipeline.cascade.publishing import UnpublishableHandler
 from pipeline.cascade.reading import AnyStage, RawEvents, Reading
 from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered, Succeeded
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, NotMaskable
 from pipeline.model.observer import Observer
-from pipeline.model.questions import AnswerT, Asker, Question, Response, first_questions
+from pipeline.model.questions import (
+    AnswerT,
+    Asker,
+    KnownResult,
+    Question,
+    Response,
+    first_questions,
+)
 from pipeline.model.records import Tier, Usage
 from pipeline.stream.records import Disposition, Outcome, Received
 
@@ -95,12 +102,18 @@ class BatchStage:
         )
 
     async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
-        """The requests about an event; none where it will be a dead letter, or has no file."""
+        """The requests about an event; none where it will be a dead letter, or has no file.
+
+        Nor where its own data answer what would be asked.
+        """
         if received.unread is not None:
             return []
         try:
             event = (await RawEvents(self.stage).read(received)).event
-            query = await self.reading.ask_about(self.stage, event)
+            own = self.policy[self.stage.name, Tier.HAIKU]
+            query, _ = await known_or_query(self.reading, own, Tier.HAIKU, self.stage, event)
+            if isinstance(query, KnownResult):
+                return []
             named = {
                 custom_id(prefix, received.offset, self.lane.digest(each)): each
                 for each in first_questions(query)

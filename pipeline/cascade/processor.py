@@ -18,12 +18,14 @@ from operator import add
 from typing import Any, Generic, TypeVar
 
 import structlog
+from pydantic import BaseModel
 
 from pipeline.cascade.policy import (
     AUDIT,
     LIFTED,
     TROUBLES,
     Policy,
+    StagePolicy,
     audit_doubts,
     is_wanted,
     limit_for_repetition,
@@ -32,7 +34,15 @@ from pipeline.cascade.policy import (
     weighed,
 )
 from pipeline.cascade.publishing import dead_letter, enriched, publication
-from pipeline.cascade.reading import Case, Reader, Reading, is_long, of_stage, published_result
+from pipeline.cascade.reading import (
+    NOT_ASKED,
+    Case,
+    Reader,
+    Reading,
+    is_long,
+    of_stage,
+    published_result,
+)
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import (
     AnswerError,
@@ -43,11 +53,21 @@ from pipeline.model.errors import (
     StageFailed,
 )
 from pipeline.model.observer import AuditVerdict, Observer
-from pipeline.model.questions import Asker, MultiStepQuery, Query, Question, Response, Signal
+from pipeline.model.questions import (
+    Asker,
+    KnownResult,
+    MultiStepQuery,
+    Query,
+    Question,
+    Response,
+    Signal,
+)
 from pipeline.model.records import (
+    DOCUMENT,
     MOST_DOUBTS,
     MOST_SECONDS,
     DeadLetterReason,
+    Decider,
     Doubt,
     Enriched,
     Escalation,
@@ -76,7 +96,8 @@ class TierAnswer(Generic[AnswerT]):
 
     No `answer` where no usable one came; `signals` then say why. `usage` and `seconds` are of all
     calls that were made, `model` is the one that was asked last. `prompts` are digests of what was
-    answered, `provider` is where that was last; empty without an answer.
+    answered, `provider` is where that was last; empty without an answer. `known` is the result
+    where the event's own data gave it, and no model was asked.
     """
 
     answer: AnswerT | None
@@ -86,6 +107,13 @@ class TierAnswer(Generic[AnswerT]):
     seconds: float
     prompts: frozenset[str] = frozenset()
     provider: str = ""
+    known: BaseModel | None = None
+
+    def published(self, stage: Stage[Any, Any], event: RawEvent) -> dict[str, Any] | None:
+        """The result as it would be published, or null where there is none."""
+        if self.known is not None:
+            return self.known.model_dump(mode="json", by_alias=True)
+        return published_result(stage, event, self.answer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +159,9 @@ class Processor:
             self.observer.dead_lettered(name, invalid.reason)
             return dead_letter(received, topic, invalid, stage=name, now=self.clock())
         last = None if isinstance(record, Escalation) else record
-        tier, model = self.cascade.tier, decision.model
-        self.observer.decided(stage.name, tier, outcome.end, model=model, record=last)
+        decider: Decider = self.cascade.tier if decision.known is None else DOCUMENT
+        model = decision.model
+        self.observer.decided(stage.name, decider, outcome.end, model=model, record=last)
         return outcome
 
     def _record(
@@ -145,15 +174,18 @@ class Processor:
             enriched_at=self.clock(),
             model_seconds=round(min(seconds, MOST_SECONDS), 3),
         )
-        if decision.doubts or answer is None:
+        result = decision.known
+        if answer is not None and not decision.doubts:
+            result = of_stage(case.stage.name, case.stage.result, case.event, answer)
+        if decision.doubts or result is None:
             return self._doubted(case, decision, timing)
         return enriched(
             case.stage,
             case.event,
-            of_stage(case.stage.name, case.stage.result, case.event, answer),
+            result,
             event_id=case.event.id,
-            decided_by=self.cascade.tier.value,
-            confidence=answer.stated_confidence,
+            decided_by=self.cascade.tier.value if answer is not None else DOCUMENT,
+            confidence=answer.stated_confidence if answer is not None else None,
             escalated=None if before is None else (before.doubts, case.earlier, before.provenance),
             model=decision.model,
             usage=decision.usage if before is None else before.usage + decision.usage,
@@ -173,7 +205,7 @@ class Processor:
             self.observer.doubted(stage.name, doubt.code)
             if doubt.code in TROUBLES - reported:
                 log.warning(doubt.code, stage=stage.name, event_id=event.id, because=doubt.detail)
-        result = published_result(stage, event, decision.answer)
+        result = decision.published(stage, event)
         if before is None:
             return Escalation(
                 schema_="escalations/1",
@@ -240,17 +272,24 @@ class CascadePolicy:
     ) -> Decision[AnswerT]:
         """Ask and decide; the record's `key` says whether the event is in the random sample.
 
+        What the event says itself the first tier takes without asking, unless it is doubted: then
+        it is asked about as any other, and what speaks against it does against the answer, too.
+
         Raises:
             InvalidEvent: The event's file is not what it says it is, the API takes no such request,
                 or the stage failed over the answer.
         """
+        own = self.policy[stage.name, self.tier]
         try:
-            query = await self.reading.ask_about(stage, event)
+            about, against = await known_or_query(self.reading, own, self.tier, stage, event)
         except FileUnavailable as failure:
             found: TierAnswer[AnswerT] = unanswered(failure)
         else:
-            found = await ask_tier(self.asker, self.tier, stage, event, query, tenant=tenant)
-        own = self.policy[stage.name, self.tier]
+            if isinstance(about, KnownResult):
+                found = read_from(about)
+            else:
+                found = await ask_tier(self.asker, self.tier, stage, event, about, tenant=tenant)
+                found = replace(found, signals=(*found.signals, *against)) if against else found
         if own.second_opinion:
             found = await self.second_opinion(stage, event, found, tenant=tenant)
         label = None if found.answer is None else label_of(stage, found.answer)
@@ -263,6 +302,7 @@ class CascadePolicy:
             found.usage,
             found.model,
             found.seconds,
+            known=found.known,
             doubts=doubts,
             provenance=provenance_of(found.provider, found.prompts, own.settings),
         )
@@ -303,6 +343,30 @@ class CascadePolicy:
             seconds=first.seconds + second.seconds,
             prompts=first.prompts | second.prompts,
         )
+
+
+async def known_or_query(
+    reading: Reading, own: StagePolicy, tier: Tier, stage: Stage[RawT, AnswerT], event: RawT
+) -> tuple[KnownResult[AnswerT] | Query[AnswerT], tuple[Signal, ...]]:
+    """What the event says itself, where that is accepted; else what the tier is asked about it.
+
+    In the second case also what speaks against any answer: that the event contradicts itself.
+
+    Raises:
+        InvalidEvent: The event's file is not what it says it is.
+        FileUnavailable: It could not be had, again and again, while others could.
+    """
+    about = await reading.read_or_ask(stage, event)
+    if not isinstance(about, KnownResult):
+        return about, ()
+    # The second tier is asked about what the first one sent on, such as the random sample.
+    if tier is Tier.HAIKU and not own.doubts(about.signals):
+        return about, about.signals
+    return await reading.ask_about(stage, event, lambda _: about.query()), about.signals
+
+
+def read_from(known: KnownResult[Any]) -> TierAnswer[Any]:
+    return TierAnswer(None, known.signals, Usage(), NOT_ASKED, 0.0, known=known.result)
 
 
 async def ask_tier(

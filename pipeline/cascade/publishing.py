@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from pydantic import BaseModel
@@ -24,6 +24,7 @@ from pipeline.model.observer import Observer
 from pipeline.model.records import (
     DeadLetterHeaders,
     DeadLetterReason,
+    DecidedBy,
     Doubt,
     Enriched,
     Escalation,
@@ -36,7 +37,7 @@ from pipeline.model.records import (
     enriched_schema,
 )
 from pipeline.observe.tracing import OpenTelemetryTracer
-from pipeline.stages.api import RawEvent
+from pipeline.stages.api import RawEvent, enriched_version
 from pipeline.stream.protocols import Committed, PartitionWriter
 from pipeline.stream.records import Disposition, Headers, Original, Outcome, Outgoing, Received
 
@@ -50,8 +51,9 @@ log = structlog.get_logger(__name__)
 
 
 @cache
-def _enriched_types(stage: str, result: type[BaseModel]) -> tuple[Any, Any, str]:
-    return Enriched[result], EscalationSummary[result], enriched_schema(stage)  # type: ignore[valid-type]
+def _enriched_types(stage: str, result: type[BaseModel], version: int) -> tuple[Any, Any, str]:
+    schema = enriched_schema(stage, version)
+    return Enriched[result], EscalationSummary[result], schema  # type: ignore[valid-type]
 
 
 def enriched(
@@ -60,7 +62,7 @@ def enriched(
     result: BaseModel,
     *,
     event_id: str,
-    decided_by: Literal["haiku", "sonnet", "human"],
+    decided_by: DecidedBy,
     confidence: float | None,
     escalated: tuple[Sequence[Doubt], BaseModel | None, Provenance | None] | None,
     model: str,
@@ -74,7 +76,8 @@ def enriched(
     Unknown fields of `event` go to `source.extra`; it is None where it cannot be read any more.
     `escalated` are the doubts of an event that was escalated, Haiku's answer and what produced it.
     """
-    record, summary, schema = _enriched_types(stage.name, stage.result_model)
+    version = enriched_version(stage)
+    record, summary, schema = _enriched_types(stage.name, stage.result_model, version)
     escalation = None
     if escalated is not None:
         doubts, haiku_result, haiku_provenance = escalated

@@ -25,7 +25,7 @@ from pipeline.config import ClaudeSettings, Settings
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable
 from pipeline.model.printable import printable, shortened
-from pipeline.model.questions import Query, Text
+from pipeline.model.questions import KnownResult, Query, Text
 from pipeline.model.records import (
     DeadLetterReason,
     Escalation,
@@ -274,9 +274,25 @@ class Reading:
             InvalidEvent: The event's file is not what it says it is.
             FileUnavailable: It could not be had, again and again, while others could.
         """
-        call: Callable[[], Query[Any]] = partial(
-            of_stage, stage.name, build or stage.question, event
-        )
+        query = await self._read(stage, event, build or stage.question)
+        return with_fields(query, self._personal(stage, event))
+
+    async def read_or_ask(self, stage: AnyStage, event: RawEvent) -> KnownResult[Any] | Query[Any]:
+        """What the event says itself, where the stage can read that; else what is asked about it.
+
+        Raises:
+            InvalidEvent: The event's file is not what it says it is.
+            FileUnavailable: It could not be had, again and again, while others could.
+        """
+        # Asking whether the stage is `Structured` would take longer.
+        read_or_ask = getattr(stage, "read_or_ask", None)
+        found = await self._read(stage, event, read_or_ask or stage.question)
+        if isinstance(found, KnownResult):
+            return found
+        return with_fields(found, self._personal(stage, event))
+
+    async def _read(self, stage: AnyStage, event: RawEvent, build: Callable[[Any], T]) -> T:
+        call: Callable[[], T] = partial(of_stage, stage.name, build, event)
         place = (stage.name, event.file_place)
         attempts: Attempts | None = None
         try:
@@ -284,9 +300,9 @@ class Reading:
                 try:
                     if stage.reads_files:
                         context, loop = contextvars.copy_context(), asyncio.get_running_loop()
-                        query = await loop.run_in_executor(self.threads, context.run, call)
+                        found = await loop.run_in_executor(self.threads, context.run, call)
                     else:
-                        query = await asyncio.to_thread(call) if is_long(event) else call()
+                        found = await asyncio.to_thread(call) if is_long(event) else call()
                 except Unavailable as error:
                     if attempts is None:
                         peers = self._peers[place]
@@ -298,7 +314,7 @@ class Reading:
                 else:
                     if attempts is None:
                         self._peers[place].answered += 1
-                    return with_fields(query, self._personal(stage, event))
+                    return found
                 self.waiting += 1
                 try:
                     await asyncio.sleep(RETRY_SECONDS)

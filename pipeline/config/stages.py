@@ -272,6 +272,11 @@ class InvoiceSettings(Extracting, FileSettings):
     amount_tolerance: Decimal = setting(
         Decimal("0.02"), "difference that sums may have, in the currency's units", ge=0
     )
+    read_einvoices: bool = setting(
+        True,
+        "whether e-invoices (Factur-X, ZUGFeRD, XRechnung, UBL, CII) are read from their own data, "
+        "and asked about only where these do not agree; XML files are taken only then",
+    )
 
 
 class ImageSettings(Extracting, FileSettings):

@@ -17,12 +17,18 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from pipeline.cascade.policy import Policy, StagePolicy, policy_of
-from pipeline.cascade.processor import CascadePolicy, ask_tier, unanswered
+from pipeline.cascade.processor import (
+    CascadePolicy,
+    ask_tier,
+    known_or_query,
+    read_from,
+    unanswered,
+)
 from pipeline.cascade.reading import (
+    NOT_ASKED,
     AnyStage,
     Reading,
     of_stage,
-    published_result,
     stages_by_tier,
 )
 from pipeline.claude.gateway import Gateway
@@ -42,7 +48,7 @@ from pipeline.evaluate.recording import (
 )
 from pipeline.evaluate.strategies import Case, Strategy, TierOutcome
 from pipeline.model.errors import FileUnavailable, InvalidEvent, UsageError
-from pipeline.model.questions import Asker, Query, first_questions
+from pipeline.model.questions import Asker, KnownResult, Query, first_questions
 from pipeline.model.records import Tier
 from pipeline.runtime.database import Database
 from pipeline.stages.api import RawEvent, encoder_for, label_of, stage_named
@@ -223,6 +229,7 @@ async def evaluate(
         for each in (base, *others)
         for trace in each.measures.traces
         for outcome in (trace.case.haiku, trace.case.sonnet)
+        if outcome.model != NOT_ASKED
     ]
     before = {each.case.id: each.case.haiku.right for each in base.measures.traces}
     return replace(
@@ -240,7 +247,7 @@ async def evaluate(
             for changes, other in zip(wanted.compare, others, strict=True)
         ),
         remarks=tuple(
-            _remarks(settings, wanted.stage, labelled, measured=bool(base.measures.traces))
+            _remarks(settings, wanted.stage, labelled, [each.case for each in base.measures.traces])
         ),
         baseline=None
         if wanted.baseline is None or prepared.earlier is None
@@ -304,20 +311,25 @@ class _Asking:
             event: RawEvent = of_stage(
                 stage.name, stage.parse, labelled.value, key=None, headers=headers
             )
+            own = self.policy[stage.name, tier]
             try:
-                query = await self.reading.ask_about(stage, event)
+                about, against = await known_or_query(self.reading, own, tier, stage, event)
             except FileUnavailable as failure:
                 found = unanswered(failure)
             else:
-                if tier is Tier.HAIKU:
-                    self.queries.append(query)
-                cascade = CascadePolicy(self.recording.session(), self.policy, tier)
-                found = await ask_tier(cascade.asker, tier, stage, event, query)
-                found = await cascade.second_opinion(stage, event, found)
+                if isinstance(about, KnownResult):
+                    found = read_from(about)
+                else:
+                    if tier is Tier.HAIKU:
+                        self.queries.append(about)
+                    cascade = CascadePolicy(self.recording.session(), self.policy, tier)
+                    found = await ask_tier(cascade.asker, tier, stage, event, about)
+                    found = replace(found, signals=(*found.signals, *against))
+                    found = await cascade.second_opinion(stage, event, found)
         except InvalidEvent as invalid:
             return DeadLetter(labelled.id, invalid.reason.value, invalid.detail)
         answer = found.answer
-        result = published_result(stage, event, answer)
+        result = found.published(stage, event)
         fields = self.scoring.compare(labelled.truth, result or {})
         if result is None:
             # Nothing is not a right answer, even where there is nothing to be found.
@@ -326,7 +338,7 @@ class _Asking:
             right=not labelled.out_of_scope and self.scoring.is_right(fields),
             fields=fields,
             said=None if answer is None else label_of(stage, answer),
-            gave_up=answer is None or answer.unclear,
+            gave_up=result is None or (answer is not None and answer.unclear),
             confidence=None if answer is None else answer.stated_confidence,
             signals=found.signals,
             usage=found.usage,
@@ -337,10 +349,15 @@ class _Asking:
 
 
 def _remarks(
-    settings: Settings, stage: str, labelled: LabelledFile, *, measured: bool
+    settings: Settings, stage: str, labelled: LabelledFile, measured: Sequence[Case]
 ) -> Iterator[str]:
     if not measured:
         yield "No event could be measured."
+    if read := sum(case.haiku.model == NOT_ASKED for case in measured):
+        yield (
+            f"{read} of {len(measured)} events were read from their own data: where this says what "
+            "the first model answered, that is counted for them, at no cost."
+        )
     own: StageSettings = settings.stages.by_name().get(stage, StageSettings())
     known = [name for each in own.deciding_labels() for name in (each.name, each.queue) if name]
     label = labelled.scoring.label

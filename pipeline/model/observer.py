@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any, Literal
 
-from pipeline.model.records import Enriched, Review, Tier, Usage
+from pipeline.model.records import Decider, Enriched, Review, Tier, Usage
 
 CallEnd = Literal[
     "answered", "refused", "cut_off", "malformed", "rejected", "rate_limited", "overloaded",
@@ -123,15 +123,16 @@ class Observer:
     def decided(
         self,
         stage: str,
-        tier: Tier,
+        tier: Decider,
         end: str,
         *,
         model: str,
         record: Enriched[Any] | Review | None = None,
     ) -> None:
-        """A model's answer was decided on, and the event ends there: one of `Disposition`.
+        """A result was decided on, and the event ends there: one of `Disposition`.
 
-        `record` is the event's last one, which is about to be published.
+        It is a tier's answer, or what the event says itself. `record` is the event's last one,
+        which is about to be published.
         """
 
     def doubted(self, stage: str, code: str) -> None:

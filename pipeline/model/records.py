@@ -15,7 +15,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -36,11 +36,13 @@ from pipeline.model.json_bytes import AnyJson, OverLimit, outside_strings
 ResultT = TypeVar("ResultT")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 ENRICHED_VERSION = 1
-"""The version of all enriched schemas: raised by a change that would break a reader."""
+"""The version of enriched schemas: raised by a change that would break a reader."""
+STRUCTURED_VERSION = 2
+"""The same of stages that may read an event's own data: `decided_by` may be `document`."""
 
 
-def enriched_schema(stage: str) -> str:
-    return f"{stage}.enriched/{ENRICHED_VERSION}"
+def enriched_schema(stage: str, version: int = ENRICHED_VERSION) -> str:
+    return f"{stage}.enriched/{version}"
 
 
 SIMULATED = "simulated-"
@@ -107,6 +109,11 @@ class Tier(StrEnum):
     SONNET = "sonnet"
 
 
+DOCUMENT: Final = "document"
+"""Who decided where the event's own data did, and no model was asked."""
+Decider = Tier | Literal["document"]
+"""Who judged an event first, or next."""
+DecidedBy = Literal["haiku", "sonnet", "human", "document"]
 FORGOTTEN = "forgotten"
 """The reason of a mark: a person had the record's key forgotten, so it is never published again."""
 
@@ -233,14 +240,14 @@ class Enriched(Record, Generic[ResultT]):
     event_id: str
     stage: str
     result: ResultT
-    decided_by: Literal["haiku", "sonnet", "human"]
+    decided_by: DecidedBy
     confidence: float | None = Field(
-        ge=0, le=1, description="The deciding model's own statement; null where a person decided."
+        ge=0, le=1, description="The deciding model's own statement; null where none decided."
     )
     escalation: EscalationSummary[ResultT] | None
     model: str = Field(
         description="The model that decided, as the API names it; where a person did, the last "
-        "one that was asked."
+        "one that was asked; `none` where the document's own data did."
     )
     usage: Usage
     source: Source

@@ -159,7 +159,7 @@ MEMBERS_DIFFER = Metric(
 
 DECISIONS = Metric(
     "pipeline_decisions_total", "counter", ("stage", "tier", "end"), "events",
-    "Events by the tier that judged them and the end they came to.",
+    "Events by who judged them, a tier or `document` (their own data), and the end they came to.",
     values={"end": ENDS}, from_zero=True,
 )  # fmt: skip
 DOUBTS = Metric(

@@ -17,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
 from pipeline.model.observer import Observer, OffsetFault
-from pipeline.model.records import SIMULATED, Doubt, Enriched, Review, Tier, Usage
+from pipeline.model.records import SIMULATED, Decider, Doubt, Enriched, Review, Tier, Usage
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import Metric
 
@@ -321,7 +321,7 @@ class Metrics(Observer):
     def decided(
         self,
         stage: str,
-        tier: Tier,
+        tier: Decider,
         end: str,
         *,
         model: str,

@@ -14,6 +14,7 @@ from pydantic_core.core_schema import ModelSchema, WithDefaultSchema
 import pipeline
 from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.model.records import (
+    DOCUMENT,
     ENRICHED_VERSION,
     Audit,
     DeadLetterHeaders,
@@ -23,7 +24,7 @@ from pipeline.model.records import (
     Review,
 )
 from pipeline.model.records import enriched_schema as declared_schema
-from pipeline.stages.api import Stage
+from pipeline.stages.api import Stage, enriched_version
 from pipeline.stages.files.media import MEDIA_TYPES
 
 Schema = dict[str, Any]
@@ -62,15 +63,21 @@ _CLOUD_EVENTS: Schema = {
         "tracestate": {"type": "string"},
     },
 }
-_FILE_HEADERS: Schema = {
-    "type": "object",
-    "required": ["content-type"],
-    "properties": {
-        "content-type": {"enum": sorted(MEDIA_TYPES)},
-        "event-id": {"type": "string", "description": "The event's id; the key if it is absent."},
-        "traceparent": {"type": "string"},
-    },
-}
+
+
+def _file_headers(stage: AnyStage) -> Schema:
+    return {
+        "type": "object",
+        "required": ["content-type"],
+        "properties": {
+            "content-type": {"enum": sorted(getattr(stage, "media_types", MEDIA_TYPES))},
+            "event-id": {
+                "type": "string",
+                "description": "The event's id; the key if it is absent.",
+            },
+            "traceparent": {"type": "string"},
+        },
+    }
 
 
 class _Untitled(GenerateJsonSchema):
@@ -128,10 +135,12 @@ def enriched_schema(stage: AnyStage) -> Schema:
     schema = model.model_json_schema(mode="serialization", schema_generator=_Written)
     schema["title"] = f"{stage.result_model.__name__}, enriched"
     schema["description"] = f"A record of `{stage.name}.enriched`."
-    name = f"{stage.name}.enriched"
-    _pin(schema, "schema", declared_schema(stage.name))
+    name, version = f"{stage.name}.enriched", enriched_version(stage)
+    _pin(schema, "schema", declared_schema(stage.name, version))
     _pin(schema, "stage", stage.name)
-    return _head(name, ENRICHED_VERSION, schema)
+    if version == ENRICHED_VERSION:
+        schema["properties"]["decided_by"]["enum"].remove(DOCUMENT)
+    return _head(name, version, schema)
 
 
 def _envelope(subject: str, model: type[BaseModel]) -> Schema:
@@ -213,7 +222,7 @@ def asyncapi_document(
                 "name": bare,
                 "summary": "The bare file as the value, its type in a header.",
                 "contentType": "application/octet-stream",
-                "headers": _FILE_HEADERS,
+                "headers": _file_headers(stage),
                 "payload": {"type": "string", "format": "binary"},
             }
         channel(raw, raw, "Written by publishers.", of_raw, "receive")

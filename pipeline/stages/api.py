@@ -20,8 +20,17 @@ from pipeline.config import (
     StagesSettings,
 )
 from pipeline.model.errors import InvalidEvent, Unavailable, UsageError
-from pipeline.model.questions import Image, MultiStepQuery, Pdf, Query, Question, Signal, Text
-from pipeline.model.records import DeadLetterReason
+from pipeline.model.questions import (
+    Image,
+    KnownResult,
+    MultiStepQuery,
+    Pdf,
+    Query,
+    Question,
+    Signal,
+    Text,
+)
+from pipeline.model.records import ENRICHED_VERSION, STRUCTURED_VERSION, DeadLetterReason
 from pipeline.stages.checks.evidence import (
     numbers_missing,
     quote_found,
@@ -71,15 +80,15 @@ from pipeline.stages.tickets import Tickets
 
 __all__ = [
     "Answer", "DeadLetterReason", "Deciding", "Extracted", "Extracting",
-    "FieldExtractor", "FileEvent", "Files", "Image", "InvalidEvent", "JsonStage", "Label",
-    "LabelClassifier", "LabelSet", "Labels", "Likeness", "MultiStepQuery", "Pdf", "Query",
+    "FieldExtractor", "FileEvent", "Files", "Image", "InvalidEvent", "JsonStage", "KnownResult",
+    "Label", "LabelClassifier", "LabelSet", "Labels", "Likeness", "MultiStepQuery", "Pdf", "Query",
     "Question", "RawEvent", "Rewording", "Scope", "Section", "Signal", "Stage", "StageSettings",
-    "Text", "TextIndex", "Unavailable", "answer_schema", "blank_signals", "build_instructions",
-    "build_stages", "damage_signals", "differences", "encoder_for", "injection_signals",
-    "is_blank", "label_lines", "label_of", "label_type", "language_signals", "length_signals",
-    "numbers_missing", "parse_amount", "parse_date", "quote_found", "quote_signals",
-    "quotes_found", "read_amount", "rephrase", "restrict_labels", "reverse_labels",
-    "runner_up_signals", "stage_named", "stated", "value_signals", "visible",
+    "Structured", "Text", "TextIndex", "Unavailable", "answer_schema", "blank_signals",
+    "build_instructions", "build_stages", "damage_signals", "differences", "encoder_for",
+    "injection_signals", "is_blank", "label_lines", "label_of", "label_type",
+    "language_signals", "length_signals", "numbers_missing", "parse_amount", "parse_date",
+    "quote_found", "quote_signals", "quotes_found", "read_amount", "rephrase", "restrict_labels",
+    "reverse_labels", "runner_up_signals", "stage_named", "stated", "value_signals", "visible",
 ]  # fmt: skip
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -126,6 +135,22 @@ class Rewording(Protocol, Generic[RawT_contra]):
 
     def second_question(self, event: RawT_contra) -> Query[Any]:
         """Ask about the event again: other instructions, the same answer and errors."""
+
+
+@runtime_checkable
+class Structured(Protocol, Generic[RawT_contra]):
+    """A stage some of whose events say themselves, as data, what would be asked about them."""
+
+    def read_or_ask(self, event: RawT_contra) -> KnownResult[Any] | Query[Any]:
+        """Read the event's own data, or ask about it; called instead of `question()`, as that is.
+
+        An InvalidEvent says that its file is wrong or breaks a limit.
+        """
+
+
+def enriched_version(stage: Stage[Any, Any]) -> int:
+    """The version of the schema of its enriched records, whatever its settings are."""
+    return STRUCTURED_VERSION if hasattr(stage, "read_or_ask") else ENRICHED_VERSION
 
 
 def build_stages(

@@ -237,10 +237,10 @@ async def test_an_event_without_its_file_is_escalated_and_nothing_was_asked(
 ) -> None:
     lost = FileUnavailable("No answer.", usage=Usage(), model="none", seconds=0.0)
 
-    async def ask_about(self: Reading, stage: object, event: object) -> None:
+    async def read_or_ask(self: Reading, stage: object, event: object) -> None:
         raise lost
 
-    monkeypatch.setattr(Reading, "ask_about", ask_about)
+    monkeypatch.setattr(Reading, "read_or_ask", read_or_ask)
     escalated = await first_tier()
     assert escalated.end is Disposition.ESCALATED
     value = published(escalated)

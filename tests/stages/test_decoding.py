@@ -118,6 +118,7 @@ def test_a_job_arrives_as_it_was_sent(data: bytes, field: str, limits: FileLimit
         (Image("image/jpeg", b"one"), Image("image/png", b""), Image("image/webp", b"data")),
         (Pdf(b"other"),),
         (Pdf(b"x" * 3 * MIB),),
+        (Pdf(b"x", (b"<a/>", b"<b/>")),),
     ],
 )
 @pytest.mark.parametrize("is_last", [True, False])
@@ -163,6 +164,7 @@ def test_a_refusal_arrives_with_its_reason(channels: tuple[Channel, Channel]) ->
         b'{"parts": [{"media_type": "image/png", "size": 999999999999}], "is_last": false}',
         b'{"parts": [{"media_type": "image/png", "size": "x"}], "is_last": false}',
         b'{"parts": [{"media_type": "image/png", "size": -1}], "is_last": false}',
+        b'{"parts": [{"media_type": "application/pdf", "size": 1, "attached":[-1]}], "is_last": 0}',
         b'{"refused": {"reason": "other", "detail": ""}, "is_last": false}',
         b'{"refused": 7}',
     ],

@@ -130,7 +130,8 @@ def prepare(job: Job, *, memory: int | None = None) -> Prepared:
     """
     try:
         if job.media_type == PDF:
-            return (prepare_pdf(job.data, job.limits.max_pdf_pages, field=job.field),)
+            limit = job.limits.max_pdf_pages
+            return (prepare_pdf(job.data, limit, field=job.field, attached=job.attached),)
         if job.media_type == "image/webp":
             _check_webp(job, memory)
         limits = PictureLimits(

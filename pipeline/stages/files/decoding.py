@@ -68,12 +68,16 @@ class FileLimits:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One file to check and prepare; `field` is where the event has it, for error messages."""
+    """One file to check and prepare; `field` is where the event has it, for error messages.
+
+    If `attached`, the XML files in a PDF file are wanted, too.
+    """
 
     data: bytes = dataclass_field(repr=False)
     media_type: MediaType
     field: str
     limits: FileLimits
+    attached: bool = False
 
 
 Decode = Callable[[Job], Prepared]
@@ -105,14 +109,16 @@ class Channel:
     def send_job(self, job: Job) -> None:
         """Send a job; an OSError says that the other side is gone."""
         header = {"media_type": job.media_type, "field": job.field, "size": len(job.data)}
-        self._send({**header, "limits": asdict(job.limits)}, job.data)
+        more = {"limits": asdict(job.limits), "attached": job.attached}
+        self._send({**header, **more}, job.data)
 
     def receive_job(self) -> Job | None:
         header = self._receive()
         if header is None:
             return None
         data = self._read(header["size"])
-        return Job(data, header["media_type"], header["field"], FileLimits(**header["limits"]))
+        limits, attached = FileLimits(**header["limits"]), header["attached"]
+        return Job(data, header["media_type"], header["field"], limits, attached)
 
     def send_reply(self, job: Job, reply: Prepared | InvalidEvent, *, is_last: bool) -> None:
         """Send what came of a job; `is_last` where this decoder takes no other."""
@@ -120,12 +126,16 @@ class Channel:
             refusal = {"reason": reply.reason, "detail": reply.detail}
             self._send({"is_last": is_last, "refused": refusal})
             return
-        parts, changed = [], []
+        parts: list[dict[str, Any]] = []
+        changed: list[bytes] = []
         for part in reply:
             media_type = part.media_type if isinstance(part, Image) else PDF
             sent = [] if part.data == job.data else [part.data]
-            parts.append({"media_type": media_type, "size": len(part.data) if sent else None})
-            changed += sent
+            attached = part.attached if isinstance(part, Pdf) else ()
+            size = len(part.data) if sent else None
+            sizes = [len(each) for each in attached]
+            parts.append({"media_type": media_type, "size": size, "attached": sizes})
+            changed += (*sent, *attached)
         self._send({"is_last": is_last, "parts": parts}, *changed)
 
     def receive_reply(self, job: Job) -> tuple[Prepared | InvalidEvent, bool]:
@@ -146,15 +156,17 @@ class Channel:
                 return InvalidEvent(reason, str(refused["detail"])), is_last
             sizes = [part["size"] for part in header["parts"]]
             read = [size for size in sizes if size is not None]
+            read += (size for part in header["parts"] for size in part.get("attached", ()))
             if not sizes or min(read, default=0) < 0 or sum(read) > REPLY_AT_MOST:
                 raise ValueError("a reply of no size that is taken")
             parts: list[Image | Pdf] = []
             for part, size in zip(header["parts"], sizes, strict=True):
                 media_type = part["media_type"]
                 data = job.data if size is None else self._read(size)
+                attached = tuple(self._read(each) for each in part.get("attached", ()))
                 if media_type != PDF and media_type not in get_args(ImageType):
                     raise ValueError("a part of no type that is sent")
-                parts.append(Pdf(data) if media_type == PDF else Image(media_type, data))
+                parts.append(Pdf(data, attached) if media_type == PDF else Image(media_type, data))
             return tuple(parts), is_last
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError("not a reply") from error
