@@ -19,11 +19,12 @@ from anthropic.types import Message
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude.connections import Exchange, Frame, MessageIds, OutOfStep, StrictConnector
-from pipeline.claude.credentials import CredentialsUnavailable, Source, source_of
+from pipeline.claude.credentials import Source, source_of
 from pipeline.claude.failures import is_unauthorized
 from pipeline.claude.providers import COUNT_TOKENS, MESSAGES, PROVIDERS, has_key, routes_of
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import EndpointSettings
+from pipeline.runtime.tokens import CredentialsUnavailable
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK asks for with a stream, and does not use for a raw response."""
