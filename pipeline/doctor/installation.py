@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.claude.gateway import SPARE_CONNECTIONS
 from pipeline.config import FileSettings, Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
+from pipeline.kafka.sasl import EXTRAS
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.observe.web import is_loopback
 from pipeline.stages.api import build_stages
@@ -91,6 +92,15 @@ def check_extras(site: Site) -> Iterator[Finding]:
             why="`pipeline run` does not start without it.",
             advice="`pip install 'haiku-pipeline[encoder]'`, or set it to `words`.",
         )
+    kafka = site.settings.kafka
+    if kafka.security_protocol.startswith("SASL_") and kafka.sasl_mechanism in EXTRAS:
+        extra, module = EXTRAS[kafka.sasl_mechanism]
+        if not is_installed(module):
+            yield failed(
+                f"kafka.sasl_mechanism is {kafka.sasl_mechanism}, whose package is not installed.",
+                why="No broker can be connected to without it.",
+                advice=f"`pip install 'haiku-pipeline[{extra}]'`.",
+            )
     if not is_installed("noida_db"):
         yield ok(
             "The extra `local` is not installed: `pipeline demo` and `pipeline local` need "

@@ -19,12 +19,14 @@ from pipeline.kafka.brokers import delivery_in_force
 from pipeline.kafka.cluster import BrokerAt, Cluster, conflicts
 from pipeline.kafka.connection import (
     BrokerUnreachable,
+    NoProof,
     NotPermitted,
     TlsMismatch,
     WrongCredentials,
     bare_client,
     check_connection,
 )
+from pipeline.kafka.sasl import account
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.operators.inspection import topic_names
@@ -70,14 +72,12 @@ async def check_brokers(site: Site) -> AsyncIterator[Finding]:
 def _why_and_advice(error: PipelineError, kafka: KafkaSettings) -> tuple[str, str]:
     advice = "Fix [kafka] in the settings."
     match error:
+        case NoProof():
+            return "No broker was asked: without that it lets nobody in.", advice
         case WrongCredentials():
-            return (
-                "A broker is there and does not let this user in.",
-                (
-                    "Compare kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password "
-                    "(PIPELINE_KAFKA__SASL_PASSWORD) with what the brokers' administrator gave you."
-                ),
-            )
+            advice = "Compare the protocol, the mechanism and the account under [kafka] with what "
+            advice += "the brokers' administrator gave you."
+            return "A broker is there and does not let this user in.", advice
         case TlsMismatch():
             host = kafka.bootstrap_servers.partition(",")[0]
             return (
@@ -162,7 +162,7 @@ def check_permissions(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 
 def _user(settings: Settings) -> str:
-    return settings.kafka.sasl_username or "this client"
+    return account(settings.kafka)
 
 
 def _of_topics(settings: Settings, cluster: Cluster, user: str) -> Iterator[Finding]:
@@ -275,7 +275,7 @@ def judged(settings: Settings, grants: Sequence[Grant]) -> Iterator[Finding]:
     names = TopicNames(settings.topics)
     raw = [names.raw(stage) for stage in settings.enabled if stage != "escalations"]
     publishers = set().union(*(writers(topic, grants) for topic in raw))
-    for principal in sorted(publishers - {f"User:{settings.kafka.sasl_username}"}):
+    for principal in sorted(publishers - {f"User:{account(settings.kafka)}"}):
         reached = [topic for topic in guarded(settings) if principal in writers(topic, grants)]
         if reached:
             yield warning(

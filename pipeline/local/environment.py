@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from pydantic import SecretStr
+import orjson
+from pydantic import BaseModel, SecretStr
 
 from pipeline.config import KafkaSettings, Settings
 from pipeline.kafka.connection import admin_client
@@ -251,10 +252,20 @@ def kafka_variables(kafka: KafkaSettings) -> dict[str, str]:
 
     The protocol is always among them: what `pipeline.toml` says is meant for other brokers.
     """
-    found = {}
-    for name in sorted(kafka.model_fields_set | {"security_protocol"}):
-        value = getattr(kafka, name)
-        if value is not None:
-            text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            found[f"PIPELINE_KAFKA__{name.upper()}"] = text
-    return found
+    return dict(_variables("PIPELINE_KAFKA", kafka, kafka.model_fields_set | {"security_protocol"}))
+
+
+def _variables(prefix: str, table: BaseModel, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for name in sorted(names):
+        variable = f"{prefix}__{name.upper()}"
+        match getattr(table, name):
+            case None:
+                pass
+            case BaseModel() as inner:
+                yield from _variables(variable, inner, inner.model_fields_set)
+            case SecretStr() as secret:
+                yield variable, secret.get_secret_value()
+            case dict() as items:
+                yield variable, orjson.dumps(items).decode()
+            case value:
+                yield variable, str(value)
