@@ -36,7 +36,7 @@ from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.kafka.writer import Writer
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.records import Tier, now
-from pipeline.observe.dashboard import instruments
+from pipeline.observe.dashboard import Running, instruments
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
 from pipeline.observe.web import serve
@@ -51,18 +51,6 @@ from pipeline.stream.protocols import Brokers
 from pipeline.stream.tenants import Tenants, carried_tenant_reader, tenant_reader
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What runs, once it does: `address` is of the dashboard, or of the socket that was asked for.
-
-    `delivery` is the guarantee in force, which may be less than the one that is set; `why` says so.
-    """
-
-    address: str
-    delivery: str
-    why: str
 
 
 @dataclass(frozen=True, slots=True)

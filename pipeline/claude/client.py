@@ -7,7 +7,7 @@ import time
 import urllib.request
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
-from typing import Any, Literal, Protocol, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar, cast
 
 import aiohttp
 import anthropic
@@ -39,22 +39,6 @@ _REFUSED = frozenset({401, 403})
 _ANTHROPIC = EndpointSettings(model="claude-haiku-5-5")
 _MODEL = re.compile(rb'"model":"([^"]+)"')
 _HEAD = 200
-
-
-class Client(Protocol):
-    """Sends one request, once, within `seconds`, reading included."""
-
-    async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply: ...
-
-    async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply: ...
-
-    async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply: ...
-
-    def lines(
-        self, path: str, *, seconds: float
-    ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
-        """Each line within `seconds`; what is not a line says why there are no more."""
-        ...
 
 
 class SdkClient:

@@ -25,7 +25,7 @@ from pipeline.claude.billing import PriceTable, is_regional
 from pipeline.claude.breaker import Breaker
 from pipeline.claude.budget import SPANS, TENANT, Budget, TenantBudgets, TenantLimits
 from pipeline.claude.calls import Caller, Endpoint, InFlightCall, ModelRequest, Stay
-from pipeline.claude.client import Client, SdkClient
+from pipeline.claude.client import SdkClient
 from pipeline.claude.failures import Backoff, Bounds, failure_of
 from pipeline.claude.limiter import Limiter, block_breaker, extra_slots
 from pipeline.claude.message_batches import Batches, BatchLane
@@ -43,7 +43,7 @@ from pipeline.claude.providers import (
 from pipeline.claude.request_body import content_of
 from pipeline.claude.request_groups import RequestGroups, Steers
 from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, ResponseCache
-from pipeline.claude.responses import HttpReply, NoReply
+from pipeline.claude.responses import Client, HttpReply, NoReply
 from pipeline.claude.routes import Route, call_where_possible
 from pipeline.config import EndpointSettings, Settings, TenantLimitSettings, TenantsSettings
 from pipeline.model.errors import UsageError

@@ -19,8 +19,8 @@ def run(
     json: Annotated[bool, Option("--json", help="Say in JSON where the dashboard is.")] = False,
 ) -> None:
     """Consume, ask, publish: the pipeline itself, until stopped."""
-    from pipeline.app import Running
     from pipeline.cli.terminal import console, load_settings
+    from pipeline.observe.dashboard import Running
     from pipeline.observe.logging import configure_logging
     from pipeline.operators.inspection import chosen
     from pipeline.runtime.process import collect_seldom

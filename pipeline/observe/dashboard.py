@@ -128,6 +128,18 @@ class About:
     stages: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What runs, once it does: `address` is of the dashboard, or of the socket that was asked for.
+
+    `delivery` is the guarantee in force, which may be less than the one that is set; `why` says so.
+    """
+
+    address: str
+    delivery: str
+    why: str
+
+
 @dataclass(eq=False)
 class Status:
     """Keeps the readings of the last minutes and makes a view of them."""
