@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from pipeline.cascade import reading as cascade_reading
 from pipeline.cascade.policy import Policy
@@ -279,7 +279,6 @@ async def test_what_is_said_of_a_record_does_not_quote_it() -> None:
     assert "4111" not in detail
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     records(
         escalation(),

@@ -62,28 +62,32 @@ def test_a_model_that_is_described_is_asked_so_from_then_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "again_after"),
+    ("haiku", "sonnet", "again_after"),
     [
-        (NoReply("disconnected", "away", sent=False), MODELS_RETRY_SECONDS),
-        (HttpReply(500, {}, b""), MODELS_RETRY_SECONDS),
-        (HttpReply(404, {}, b"{}"), MODELS_ASKED_SECONDS),
-        (HttpReply(200, {}, b"[not a model"), MODELS_ASKED_SECONDS),
+        (
+            NoReply("disconnected", "away", sent=False),
+            HttpReply(500, {}, b""),
+            MODELS_RETRY_SECONDS,
+        ),
+        (HttpReply(404, {}, b"{}"), HttpReply(200, {}, b"[not a model"), MODELS_ASKED_SECONDS),
     ],
 )
 def test_where_nothing_is_said_the_table_holds_and_it_is_asked_again(
-    reply: HttpReply | NoReply, again_after: float
+    haiku: HttpReply | NoReply, sonnet: HttpReply | NoReply, again_after: float
 ) -> None:
     async def main() -> None:
-        client = Describing(lambda _: reply)
+        client = Describing(lambda model: haiku if "haiku" in model else sonnet)
         async with (
             opened(client) as gateway,
             background_task(gateway.follow_models(), ended=lambda: None),
         ):
             await asyncio.sleep(again_after + 1)
-            await gateway.ask(about("a"), Tier.HAIKU)
+            for tier in (Tier.HAIKU, Tier.SONNET):
+                await gateway.ask(about("a"), tier)
         assert client.sent[0]["thinking"] == {"type": "disabled"}
-        times = [at for at, path in client.asked if path.endswith("claude-haiku-5-5")]
-        assert [at - times[0] for at in times] == [0, again_after]
+        for request in client.sent:
+            times = [at for at, path in client.asked if path.endswith(request["model"])]
+            assert [at - times[0] for at in times] == [0, again_after]
 
     run_in_virtual_time(main())
 
