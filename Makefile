@@ -40,14 +40,16 @@ check: $(READY) $(TOOLS)  ## formatter, linter, types, import directions, schema
 	@$(BIN)/pipeline schemas --check
 	@$(BIN)/python -m pipeline.config.document docs/SETTINGS.md --check
 
-faults: $(READY)  ## hostile records; replicas, brokers and API die for ten minutes; offsets are moved (Java 17+, mvn)
+faults: $(READY)  ## hostile records; replicas, brokers and API die for ten minutes; offsets are moved; tokens end (Java 17+, mvn)
 	@$(BIN)/python -m tests.faults poison --nodes 1
 	@$(BIN)/python -m tests.faults
 	@$(BIN)/python -m tests.faults disasters
+	@$(BIN)/python -m tests.faults expiring
 
-faults-short: $(READY)  ## the last two of these, a minute or two each
-	@$(BIN)/python -m tests.faults --short
+faults-short: $(READY)  ## the last three of these, a minute or two each; results in Avro, by a registry
+	@$(BIN)/python -m tests.faults --short --avro
 	@$(BIN)/python -m tests.faults disasters --short
+	@$(BIN)/python -m tests.faults expiring --short --nodes 1
 
 fuzz: $(READY)  ## hostile input to the raw models and the file checks, for ten minutes
 	@$(BIN)/python -m tests.fuzz
@@ -83,8 +85,9 @@ settings: $(READY)  ## write docs/SETTINGS.md again
 	@$(BIN)/python -m pipeline.config.document docs/SETTINGS.md
 
 lock: $(READY)  ## resolve the dependencies again
-	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --extra aws --extra vertex \
-		--extra foundry --group dev --universal --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --extra registry --extra msk \
+		--extra heic --extra office --extra split --extra aws --extra vertex --extra foundry \
+		--group dev --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \
 		--output-file requirements.lock
 	@for room in setup tools sbom; do \

@@ -216,7 +216,7 @@ def publish(servers: str, load: Load) -> None:
 async def make_topics(kafka: KafkaSettings, prefix: str) -> None:
     """Make all topics under a prefix; those that are there stay."""
     settings = Settings(topics=TopicSettings(prefix=prefix, partitions=PARTITIONS))
-    names = TopicNames(settings.topics).of(build_stages(settings.stages))
+    names = TopicNames.under(settings).of(build_stages(settings.stages))
     async with admin_client(kafka) as admin:
         await Topics(admin, settings.topics).create(names)
 

@@ -21,7 +21,7 @@ import orjson
 from benchmarks.goals import Part, Table, at_least, at_most
 from benchmarks.report import conclude, parser
 from benchmarks.simulated import simulated_api
-from pipeline.cascade.processor import ask_tier
+from pipeline.cascade.deciding import ask_tier
 from pipeline.cascade.reading import AnyStage, Reading, published_result
 from pipeline.claude.gateway import Gateway
 from pipeline.config import PrivacySettings, Settings

@@ -29,8 +29,9 @@ from benchmarks.goals import Part, Table, at_most
 from benchmarks.report import show
 from benchmarks.responder import responder
 from benchmarks.tickets import charged_twice
+from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.processor import CascadePolicy, Handling, Processor
+from pipeline.cascade.processor import Handling, Processor
 from pipeline.cascade.reading import RawEvents
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings, StagesSettings
@@ -94,7 +95,7 @@ class Load:
 async def run(observer: Any, port: int, events: int) -> Load:  # noqa: ANN401 - the observers' shape
     """Let so many tickets through the pipeline; those of the warm-up do not count."""
     settings = Settings()
-    broker, topics = MemoryBroker(), TopicNames(settings.topics)
+    broker, topics = MemoryBroker(), TopicNames.under(settings)
     broker.create_topic(topics.raw("tickets"), PARTITIONS)
     for topic in (topics.enriched("tickets"), topics.escalations, topics.dead_letters):
         broker.create_topic(topic)

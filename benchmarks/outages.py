@@ -98,7 +98,7 @@ class World:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._topics = TopicNames(settings.topics)
+        self._topics = TopicNames.under(settings)
         self.broker = MemoryBroker()
         for name in self._topics.of(("tickets", ESCALATIONS)):
             self.broker.create_topic(name, PARTITIONS)

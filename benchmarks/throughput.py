@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -358,7 +358,10 @@ def connections(pid: int, servers: str) -> float:
     process = Path("/proc", str(pid))
     if not process.exists():
         return float("nan")
-    own = {str(each.readlink()) for each in process.joinpath("fd").iterdir()}
+    own = set()
+    for each in process.joinpath("fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile, as what lists them is
+            own.add(str(each.readlink()))
     rows = [line.split() for line in process.joinpath("net/tcp").read_text().splitlines()[1:]]
     return sum(int(row[2][-4:], 16) in ports and f"socket:[{row[9]}]" in own for row in rows)
 

@@ -1,9 +1,11 @@
 """Makes the Helm chart of deploy/helm from what kustomize builds of deploy/kubernetes/base.
 
-What differs from place to place becomes a value: the image, the settings, how many replicas, and
-how KEDA reaches the brokers. With the defaults the chart gives the objects of the base.
+What differs from place to place becomes a value: the image, the settings, how many replicas, what
+the stages read, and how KEDA reaches the brokers. With the defaults the chart gives the objects of
+the base.
 """
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,21 @@ _CONFIG_NAME = "haiku-pipeline-{{ toYaml .Values.settings | sha256sum | trunc 10
 _PARTITIONS = "{{ .Values.settings.PIPELINE_TOPICS__PARTITIONS }}"
 _SETTINGS = "{{- toYaml .Values.settings | nindent 2 }}"
 _KEDA = """\
-{{- with .Values.keda.metadata }}{{ toYaml . | nindent 6 }}{{ end }}
-    {{- with .Values.keda.authentication }}
+{{- with $.Values.keda.metadata }}{{ toYaml . | nindent 6 }}{{ end }}
+    {{- with $.Values.keda.authentication }}
     authenticationRef: {name: {{ . }}}
     {{- end }}"""
+_TRIGGER = re.compile(r"  - type: kafka (\w+)\n(.*?) KEDA: ''\n", re.DOTALL)
+_EACH_TOPIC = rf"""  {{{{- range index .Values.topics "\1" }}}}
+  - type: kafka
+\2 {{{{- with . }}}}
+      limitToPartitionsWithLag: 'true'
+      topic: {{{{ . }}}}
+      {{{{- end }}}}
+      {_KEDA}
+  {{{{- end }}}}
+"""
+"""Without a topic KEDA looks at all of the group, and cannot count the partitions that lag."""
 
 
 def built() -> list[dict[str, Any]]:
@@ -47,10 +60,18 @@ def files(version: str, rule: str) -> dict[str, str]:
         "version": version,
         "appVersion": version,
     }
+    triggers = [
+        trigger["metadata"]
+        for each in rest
+        if each["kind"] == "ScaledObject"
+        for trigger in each["spec"]["triggers"]
+    ]
+    topics = {_stage(each): [each["topic"]] for each in triggers}
     values = {
         "image": "haiku-pipeline",
         "minReplicas": 1,
         "settings": config["data"],
+        "topics": dict(sorted(topics.items())),
         "keda": {"metadata": {}, "authentication": ""},
     }
     return {
@@ -78,16 +99,30 @@ def _template(one: dict[str, Any], config: str) -> str:
             "maxReplicaCount": "PARTITIONS",
             # The last key, since what takes its place adds keys to what is above it, too.
             "triggers": [
-                {"type": each["type"], "metadata": each["metadata"] | {"KEDA": ""}}
+                {
+                    "type": f"{each['type']} {_stage(each['metadata'])}",
+                    "metadata": {
+                        name: value
+                        for name, value in each["metadata"].items()
+                        if name not in {"topic", "limitToPartitionsWithLag"}
+                    }
+                    | {"KEDA": ""},
+                }
                 for each in one["spec"]["triggers"]
             ],
         }
+    text = _dump(one)
+    if one["kind"] == "ScaledObject":
+        text = _TRIGGER.sub(_EACH_TOPIC, text)
     return (
-        _dump(one)
-        .replace(config, _CONFIG_NAME)
+        text.replace(config, _CONFIG_NAME)
         .replace(" SETTINGS\n", f"\n  {_SETTINGS}\n")
         .replace("image: haiku-pipeline\n", "image: {{ .Values.image | quote }}\n")
         .replace(" MINIMUM\n", " {{ .Values.minReplicas }}\n")
         .replace(" PARTITIONS\n", f" {_PARTITIONS}\n")
-        .replace("KEDA: ''", _KEDA)
     )
+
+
+def _stage(trigger: dict[str, Any]) -> str:
+    """Whose group a trigger follows."""
+    return str(trigger["consumerGroup"]).rpartition(".")[2]

@@ -14,15 +14,22 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from pipeline.cascade.cap import EscalationCap, watch_progress
+from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.policy import opinions, policy_of, settings_digest
-from pipeline.cascade.processor import CascadePolicy, Handling, Processor
+from pipeline.cascade.processor import Handling, Processor
 from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
-from pipeline.cascade.publishing import TracedSession, UnpublishableHandler
+from pipeline.cascade.publishing import (
+    NO_OUTPUTS,
+    Outputs,
+    TracedSession,
+    UnpublishableHandler,
+)
 from pipeline.cascade.reading import (
     Escalations,
     RawEvents,
     Reader,
     Reading,
+    adapter_of,
     file_threads,
     stages_by_tier,
 )
@@ -30,13 +37,14 @@ from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
+from pipeline.inputs.outputs import open_outputs
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.kafka.writer import Writer
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.records import Tier, now
-from pipeline.observe.dashboard import instruments
+from pipeline.observe.dashboard import Running, instruments
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
 from pipeline.observe.web import serve
@@ -51,18 +59,6 @@ from pipeline.stream.protocols import Brokers
 from pipeline.stream.tenants import Tenants, carried_tenant_reader, tenant_reader
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What runs, once it does: `address` is of the dashboard, or of the socket that was asked for.
-
-    `delivery` is the guarantee in force, which may be less than the one that is set; `why` says so.
-    """
-
-    address: str
-    delivery: str
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +86,18 @@ class App:
         self._stages = self._stages_by_tier[Tier.HAIKU]
         self._served = tuple(dict.fromkeys(stages))
         self._socket = socket
-        self._topics = TopicNames(settings.topics)
+        self._topics = TopicNames.under(settings)
         self._opinions = opinions(settings, self._stages)
         self._policy = policy_of(settings, self._stages)
         unknown = [name for name in self._served if name not in {*self._stages, ESCALATIONS}]
         if unknown or not self._served:
             known = ", ".join([*self._stages, ESCALATIONS])
             raise UsageError(f"There is no stage {', '.join(unknown)}; there are {known}.")
+        self._adapters = {
+            name: adapter_of(settings, self._stages[name])
+            for name in self._served
+            if name != ESCALATIONS
+        }
 
     async def run(
         self, stop: asyncio.Event, *, announce: Callable[[Running], None] | None = None
@@ -106,6 +107,7 @@ class App:
         Raises:
             PipelineError: The brokers cannot be reached, a consumer is stuck, the port is taken.
         """
+        outputs = await self._open_outputs()
         delivery = await delivery_in_force(self._settings)
         observed = instruments(self._settings, self._served, delivery=delivery.mode)
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
@@ -148,6 +150,7 @@ class App:
                     tracer,
                     files=files,
                     throttle=cap if name == ESCALATIONS else None,
+                    outputs=outputs,
                 )
                 for name in self._served
             }
@@ -169,6 +172,14 @@ class App:
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)
+
+    async def _open_outputs(self) -> Outputs:
+        """In which form the results of those stages are published that are answered here."""
+        # What any process escalates may come, enabled here or not.
+        names = self._stages if ESCALATIONS in self._served else self._served
+        stages = {name: self._stages[name] for name in names}
+        tables = self._settings.stages.by_name()
+        return await open_outputs(stages, tables, self._topics.enriched, self._settings.registry)
 
     async def _audit_start(self) -> None:
         """Record the settings where they changed; without it the events go on all the same."""
@@ -220,7 +231,7 @@ class App:
     async def _watch(self, cap: EscalationCap, assigned: Callable[[], int]) -> None:
         kafka, topics = self._settings.kafka, self._topics
         stages = {*self._settings.enabled, *self._served} - {ESCALATIONS}
-        groups = {kafka.group_prefix + name: topics.raw(name) for name in sorted(stages)}
+        groups = {kafka.group_prefix + name: topics.read_by(name) for name in sorted(stages)}
         await watch_progress(cap, kafka, groups, topics.escalations, assigned)
 
     def engine(
@@ -233,6 +244,7 @@ class App:
         *,
         throttle: Throttle | None,
         files: Executor | None = None,
+        outputs: Outputs = NO_OUTPUTS,
     ) -> Engine:
         """The consumer of a stage or of the escalations, not started yet."""
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
@@ -246,13 +258,17 @@ class App:
         sections = self._settings.stages.by_name()
         tenant_from = self._settings.stream.tenant_from
         tenant_of = tenant_reader(tenant_from)
+        tombstones_to: tuple[str, ...] = ()
+        if name != ESCALATIONS and sections[name].output.tombstones:
+            tombstones_to = self._topics.results_of(name)
         if name == ESCALATIONS:
             tenant_of = carried_tenant_reader(tenant_from)
             limits = {each: section.max_text_chars for each, section in sections.items()}
             reader: Reader = Escalations(self._stages_by_tier[tier], limits)
             ordering: Ordering = "key"
         else:
-            reader, ordering = RawEvents(self._stages[name]), sections[name].ordering
+            reader = RawEvents(self._stages[name], self._adapters[name], reading)
+            ordering = sections[name].ordering
         handler = Processor(
             reader,
             cascade,
@@ -260,13 +276,16 @@ class App:
             clock=clock,
             observer=metrics,
             tenant_of=tenant_of,
+            tombstones_to=tombstones_to,
+            outputs=outputs,
         )
+        read = self._topics.read_by(name)
         tenants = None
         if tenant_from is not None and tenant_of is not None:
             tenants = Tenants(tenant_from, tenant_of, partial(gateway.tenants_waiting, tier))
         return Engine(
             name,
-            [self._topics.read_by(name)],
+            read.topics,
             Handling(name, handler, tracer),
             brokers=brokers,
             group=self._settings.kafka.group_prefix + name,
@@ -284,6 +303,8 @@ class App:
             ),
             asks=settings_digest(self._settings, *(sections if name == ESCALATIONS else [name])),
             tenants=tenants,
+            pattern=read.pattern,
+            handles_tombstones=bool(tombstones_to),
         )
 
 

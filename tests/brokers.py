@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 from aiokafka.conn import AIOKafkaConnection
 
-from pipeline.local.apache import ApacheKafka
+from pipeline.local.apache import ApacheKafka, Further
 from pipeline.local.broker import BrokerMissing, LocalBroker, NoidaBroker
+from tests.kafka import certificates, issuer
+from tests.kafka.certificates import Authority
+from tests.kafka.issuer import TokenKeys
 
 FreshName = Callable[[str], str]
 
@@ -48,14 +51,34 @@ def apache_kafka() -> Iterator[ApacheKafka]:
 
 
 @pytest.fixture(scope="session")
-def secured_for_all() -> Iterator[ApacheKafka]:
+def token_keys(tmp_path_factory: pytest.TempPathFactory) -> TokenKeys:
+    """What signs the tokens that `secured_kafka` takes."""
+    return TokenKeys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="session")
+def client_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """What signs the certificates of clients at the listener `MUTUAL` of `secured_kafka`."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def secured_for_all(token_keys: TokenKeys, client_authority: Authority) -> Iterator[ApacheKafka]:
     """The broker of `secured_kafka`."""
-    yield from started(ApacheKafka(secure=True))
+    further = Further(
+        listeners={"MUTUAL": "SSL"},
+        properties={
+            **issuer.broker_properties(token_keys),
+            **certificates.broker_properties(client_authority, "MUTUAL"),
+        },
+        java_options=issuer.java_options(token_keys),
+    )
+    yield from started(ApacheKafka(secure=True, further=further))
 
 
 @pytest.fixture
 async def secured_kafka(secured_for_all: ApacheKafka) -> AsyncIterator[ApacheKafka]:
-    """The same with TLS and users; its tests are marked `kafka`."""
+    """The same with TLS, users, tokens and client certificates; its tests are marked `kafka`."""
     async with connections_seen_closed():
         yield secured_for_all
 

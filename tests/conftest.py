@@ -10,6 +10,8 @@ pytest_plugins = ["tests.brokers", "tests.parallel"]
 
 # A busy machine is no reason for a property not to hold; and what failed once shall fail again.
 settings.register_profile("pipeline", deadline=None, derandomize=True)
+# For once in a while, with `--hypothesis-profile deep`: other examples each time, and many.
+settings.register_profile("deep", deadline=None, max_examples=2_000)
 settings.load_profile("pipeline")
 
 

@@ -6,6 +6,7 @@ each process that uses one starts it for itself: a file that is missing here cos
 
 import gc
 import os
+from collections.abc import Generator
 
 import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]  # it has no types
@@ -79,6 +80,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """In a parallel run: in the order in which they are handed out."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: _rank(_group(item.nodeid)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Without looking for garbage: what is imported is there to stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:

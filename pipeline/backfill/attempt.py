@@ -16,17 +16,18 @@ from pipeline.backfill.outcomes import BatchStage
 from pipeline.backfill.partitions import BacklogPartition, FileBacklog, TopicBacklog, digest_of
 from pipeline.backfill.progress import Report, Watcher, open_metrics, with_metrics
 from pipeline.cascade.policy import policy_of
-from pipeline.cascade.reading import Reading, stages_by_tier
+from pipeline.cascade.reading import Reading, adapter_of, stages_by_tier
 from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
+from pipeline.inputs.outputs import open_outputs
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.connection import ConnectionFailed, RequestFailed, admin_client
 from pipeline.kafka.offsets import lag_reader
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics, why_forgetful
-from pipeline.model.errors import PipelineError
+from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.records import Tier, now
 from pipeline.observe.metrics import Metrics
 from pipeline.runtime.process import background_task
@@ -56,7 +57,8 @@ class Wish:
     """What shall be done."""
 
     stage: str  # whose events
-    path: Path | None = None  # a file or folder; the backlog of the stage's topic if None
+    path: Path | None = None  # a file or folder; the backlog of a topic of the stage if None
+    topic: str | None = None  # which, where it reads several
     key_field: str = "id"  # of the file's events
     normal_lane: bool = False  # what is in no batch, or in a lost one, goes through the normal lane
 
@@ -127,21 +129,22 @@ class _Attempt:
     ) -> tuple[Backfill, Sequence[BacklogPartition], bool]:
         """The order matters: earlier attempts are fenced before anything is read."""
         settings, stage = self.settings, self.wish.stage
-        names = TopicNames(settings.topics)
+        names = TopicNames.under(settings)
         delivery = await delivery_in_force(settings)
         if delivery.mode != "exactly_once":
             raise CannotBackfill(
                 "A backfill needs transactions, and delivery is at least once because "
                 f"{delivery.because} Use brokers with transactions, and delivery exactly_once."
             )
-        await _make_topics(settings, names, stage)
+        source = _source(names, self.wish)
+        await _make_topics(settings, names, stage, source)
         brokers = KafkaBrokers(settings.kafka, settings.stream, settings.topics, "exactly_once")
         # More than a transaction may take: reading waits for those that are open.
         patience = settings.stream.transaction_timeout + 30
         read = partial(read_topics, settings.kafka, patience=patience)
         group = settings.kafka.group_prefix + stage
         # It never joins; only sessions of brokers without transactions would have a use for it.
-        consumer = brokers.consumer(group, [names.raw(stage)])
+        consumer = brokers.consumer(group, [source])
         stack.push_async_callback(consumer.close)
 
         def session(partition: TopicPartition) -> PartitionWriter:
@@ -161,7 +164,6 @@ class _Attempt:
             key = self.wish.key_field
             partitions.append(FileBacklog(self.wish.path, journal, key_field=key, now=now))
         else:
-            source = names.raw(stage)
             async with lag_reader(settings.kafka) as reader:
                 # While the topic is consumed as the stage, nothing more is claimed.
                 claims = (await reader.sample(group, [source])).members == 0
@@ -209,6 +211,9 @@ class _Attempt:
         settings, stage = self.settings, self.wish.stage
         clock = asyncio.get_running_loop().time
         stages = stages_by_tier(settings, encoder_for(settings))[Tier.HAIKU]
+        outputs = await open_outputs(
+            {stage: stages[stage]}, settings.stages.by_name(), names.enriched, settings.registry
+        )
         stack.enter_context(decoders_of_this_process.limited(settings.files))
         gateway = await stack.enter_async_context(
             Gateway(
@@ -241,6 +246,8 @@ class _Attempt:
                 clock=now,
                 observer=self.metrics,
                 reading=Reading(Bounds.of(settings.claude), masking=settings.privacy.masking()),
+                adapter=adapter_of(settings, stages[stage]),
+                outputs=outputs,
             ),
             settings=settings.backfill,
             paused_reason=lambda: gateway.paused_reason(stage, Tier.HAIKU),
@@ -259,9 +266,20 @@ class _Attempt:
         )
 
 
-async def _make_topics(settings: Settings, names: TopicNames, stage: str) -> None:
+def _source(names: TopicNames, wish: Wish) -> str:
+    """The topic whose backlog it is, of those that the stage reads; a backfill is of one."""
+    read = names.read_by(wish.stage)
+    if wish.topic is None and wish.path is None and (read.pattern or len(read.topics) > 1):
+        raise UsageError(f"{wish.stage} reads several topics ({read}): name one with --topic.")
+    if wish.topic is not None and not read.takes(wish.topic):
+        raise UsageError(f"{wish.stage} does not read {wish.topic}: it reads {read}.")
+    # Of a file none is read, and the sessions need a name only.
+    return wish.topic or next(iter(read.topics), names.backfills)
+
+
+async def _make_topics(settings: Settings, names: TopicNames, stage: str, source: str) -> None:
     """The compacted topic is made where it is missing; the others have to be there."""
-    needed = [names.raw(stage), names.enriched(stage), names.escalations, names.dead_letters]
+    needed = [source, *names.results_of(stage), names.escalations, names.dead_letters]
     async with admin_client(settings.kafka) as admin:
         topics = Topics(admin, settings.topics)
         await topics.require(needed)

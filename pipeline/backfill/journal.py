@@ -64,6 +64,7 @@ class Tally(Kept):
     escalated: Count = 0
     dead_letters: Count = 0
     returned: Count = 0  # without an answer in the batch, and asked in the normal lane
+    passed_over: Count = 0  # no events of the stage, by its filter
     gone: Count = 0  # their record had left the log before they could be published
     batch_usd: Money | None = Decimal(0)  # cost of the batches' answers; None if not known
     normal_usd: Money | None = Decimal(0)  # cost of the normal lane
@@ -78,6 +79,7 @@ class Tally(Kept):
             escalated=counted(self.escalated, other.escalated),
             dead_letters=counted(self.dead_letters, other.dead_letters),
             returned=counted(self.returned, other.returned),
+            passed_over=counted(self.passed_over, other.passed_over),
             gone=counted(self.gone, other.gone),
             batch_usd=added(self.batch_usd, other.batch_usd),
             normal_usd=added(self.normal_usd, other.normal_usd),

@@ -8,17 +8,29 @@ the batch left open is simply asked.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from pipeline.backfill.journal import Job, Tally, custom_id
+from pipeline.cascade.deciding import CascadePolicy, known_or_query
+from pipeline.cascade.parts import splitter_of
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.processor import CascadePolicy, Processor
-from pipeline.cascade.publishing import UnpublishableHandler
-from pipeline.cascade.reading import AnyStage, RawEvents, Reading
+from pipeline.cascade.processor import Processor
+from pipeline.cascade.publishing import Outputs, UnpublishableHandler
+from pipeline.cascade.reading import AnyStage, RawEvents, Reading, is_for_another
 from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered, Succeeded
+from pipeline.inputs.adapter import Adapter, PassedOver
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, NotMaskable
 from pipeline.model.observer import Observer
-from pipeline.model.questions import AnswerT, Asker, Question, Response, first_questions
+from pipeline.model.questions import (
+    AnswerT,
+    Asker,
+    KnownResult,
+    Query,
+    Question,
+    Response,
+    first_questions,
+)
 from pipeline.model.records import Tier, Usage
 from pipeline.stream.records import Disposition, Outcome, Received
 
@@ -87,20 +99,42 @@ class BatchStage:
     clock: Callable[[], datetime]  # the time, aware
     observer: Observer  # called with how each event ended
     reading: Reading = field(default_factory=Reading)  # builds the questions
+    adapter: Adapter | None = None  # of records that are not the stage's own
+    outputs: Outputs = field(default_factory=dict)  # in which form results are published
     _abridge: UnpublishableHandler = field(init=False)
+    _raw_events: RawEvents = field(init=False)
 
     def __post_init__(self) -> None:
         self._abridge = UnpublishableHandler(
             self.stage.name, self.topics.dead_letters, clock=self.clock, observer=self.observer
         )
+        self._raw_events = RawEvents(self.stage, self.adapter, self.reading)
 
     async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
-        """The requests about an event; none where it will be a dead letter, or has no file."""
-        if received.unread is not None:
+        """The requests about an event; none where it will be a dead letter, or has no file.
+
+        Nor where its own data answer what would be asked.
+        """
+        if received.unread is not None or is_for_another(received, self.stage.name):
             return []
         try:
-            event = (await RawEvents(self.stage).read(received)).event
-            query = await self.reading.ask_about(self.stage, event)
+            case = await self._raw_events.read(received)
+            # Of what is in parts each is asked about by itself, outside of batches.
+            if isinstance(case, PassedOver) or case.given:
+                return []
+            splitter = splitter_of(case)
+            query: Query[Any] | KnownResult[Any] | None = None
+            if splitter is not None:
+                query = await self.reading.ask_where_documents_begin(
+                    self.stage, case.event, splitter
+                )
+            if query is None:
+                own = self.policy[self.stage.name, Tier.HAIKU]
+                query, _ = await known_or_query(
+                    self.reading, own, Tier.HAIKU, self.stage, case.event
+                )
+            if isinstance(query, KnownResult):
+                return []
             named = {
                 custom_id(prefix, received.offset, self.lane.digest(each)): each
                 for each in first_questions(query)
@@ -116,11 +150,12 @@ class BatchStage:
                 return received, small, _tally(small)
         asker = BatchFirst(self.lane, self.normal, job.prefix, received.offset, results)
         processor = Processor(
-            RawEvents(self.stage),
+            self._raw_events,
             CascadePolicy(asker, self.policy, Tier.HAIKU, self.reading),
             self.topics,
             clock=self.clock,
             observer=self.observer,
+            outputs=self.outputs,
         )
         # It was taken when it was claimed, however often it is read.
         outcome = await processor(replace(received, received_at=job.claimed_at))
@@ -142,4 +177,5 @@ def _tally(outcome: Outcome) -> Tally:
         enriched=outcome.end is Disposition.ENRICHED,
         escalated=outcome.end is Disposition.ESCALATED,
         dead_letters=outcome.end is Disposition.DEAD_LETTER,
+        passed_over=outcome.end is Disposition.PASSED_OVER,
     )

@@ -58,6 +58,7 @@ def report_of(
 def sentence(report: Report) -> str:
     gone = f", {report.gone:,} gone from the log" if report.gone else ""
     skipped = f", {report.tombstones:,} tombstones skipped" if report.tombstones else ""
+    over = f", {report.passed_over:,} passed over" if report.passed_over else ""
     returned = (
         f"; {report.returned:,} without an answer in their batch were asked in the normal lane"
         if report.returned
@@ -67,7 +68,7 @@ def sentence(report: Report) -> str:
     return (
         f"{state}{report.published:,} of {report.events:,} events in {report.batches:,} batches: "
         f"{report.enriched:,} enriched, {report.escalated:,} escalated, "
-        f"{report.dead_letters:,} dead letters{gone}{skipped}{returned}; "
+        f"{report.dead_letters:,} dead letters{over}{gone}{skipped}{returned}; "
         f"{dollars(report.batch_usd)} for batches and {dollars(report.normal_usd)} for the normal "
         "lane"
     )
@@ -97,7 +98,7 @@ def on_terminal(bar: Bar, note: Callable[[str], None]) -> Watcher:
     def changed(report: Report) -> None:
         what = f"{report.under_way} of {report.batches} batches under way"
         bar.show(
-            done=report.published,
+            done=report.published + report.passed_over,
             total=report.events,
             what=f"Backfilling {report.stage}: {what}, {dollars(report.cost_usd)} so far",
         )
@@ -110,7 +111,7 @@ def with_metrics(metrics: Metrics, watcher: Watcher) -> Watcher:
     def changed(report: Report) -> None:
         events = {
             "waiting": report.events - report.claimed,
-            "under_way": report.claimed - report.published - report.gone,
+            "under_way": report.claimed - report.published - report.passed_over - report.gone,
             "published": report.published,
         }
         metrics.backfilled(report.stage, events=events, batches=report.under_way)

@@ -2,6 +2,8 @@
 
 - `processor`: the whole flow, which both tiers share, from top to bottom. Start here.
 - `reading`: how events come in: records, questions, files, and the guard around a stage's code.
+- `deciding`: one tier is asked, its answer checked, and accepted or doubted. `parts`: an event that
+  holds several documents.
 - `policy`: signals and thresholds in, doubts out; the audit sample, second opinions. Pure.
 - `publishing`: what goes out: results, escalations, review items, dead letters.
 - `spending`: one budget for all processes, by a compacted topic.

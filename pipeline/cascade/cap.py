@@ -14,6 +14,7 @@ import structlog
 
 from pipeline.config import EscalationSettings, KafkaSettings
 from pipeline.kafka.offsets import Offsets, events_between, lag_reader
+from pipeline.kafka.topics import Subscription
 from pipeline.model.errors import PipelineError
 
 WINDOW_SECONDS = 300.0
@@ -98,27 +99,32 @@ class EscalationCap:
 async def watch_progress(
     cap: EscalationCap,
     kafka: KafkaSettings,
-    groups: Mapping[str, str],
+    groups: Mapping[str, Subscription],
     escalations: str,
     assigned: Callable[[], int],
 ) -> None:
     """Report to the cap how much the stages get done, until cancelled.
 
-    That is seen by the committed offsets of their `groups` (each with its raw topic), wherever
+    That is seen by the committed offsets of their `groups` (each with what it reads), wherever
     their consumers run. Of what the cap allows, a replica takes the part that goes with its
     `assigned` partitions. While the brokers do not answer nothing counts as done, so only the few a
     minute that are always allowed are taken.
     """
-    earlier: Offsets = {}
+    earlier: Mapping[str, Offsets] = {}
     while True:
         try:
             async with lag_reader(kafka) as reader:
                 while True:
-                    later: Offsets = {}
-                    for group, topic in groups.items():
-                        later = {**later, **await reader.committed(group, [topic])}
+                    # By group: several may read one topic.
+                    later = {
+                        group: await reader.committed(group, read) for group, read in groups.items()
+                    }
+                    done = sum(
+                        events_between(earlier.get(group, {}), offsets)
+                        for group, offsets in later.items()
+                    )
                     total = await reader.partitions(escalations)
-                    cap.advanced(events_between(earlier, later) * assigned() / max(1, total))
+                    cap.advanced(done * assigned() / max(1, total))
                     earlier = later
                     await asyncio.sleep(LOOK_SECONDS)
         except PipelineError as error:

@@ -6,6 +6,7 @@ Every code of a doubt is in docs/ESCALATION.md.
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -25,7 +26,7 @@ from pipeline.model.errors import (
     TruncatedResponse,
     Unanswered,
 )
-from pipeline.model.questions import Signal
+from pipeline.model.questions import Image, Query, Signal, first_questions
 from pipeline.model.records import Doubt, Tier
 from pipeline.stages.api import Answer, Rewording, Stage
 
@@ -130,7 +131,10 @@ class Policy(dict[tuple[str, Tier], StagePolicy]):
         return found
 
 
-_DECIDE_NOTHING = {"budget_usd_per_hour", "budget_usd_per_day", "ordering"}
+_DECIDE_NOTHING: Any = {
+    **dict.fromkeys(("budget_usd_per_hour", "budget_usd_per_day", "ordering", "output"), True),
+    "input": {"topics", "pattern"},
+}
 """Settings of a stage that change no answer, and nothing of what becomes of it."""
 _ENDPOINT = {"model": True, "provider": True, "inference_geo": True}
 _ASKED: Any = {**_ENDPOINT, "fallback": _ENDPOINT}
@@ -183,19 +187,31 @@ def statement_signals(answer: Answer) -> tuple[Signal, ...]:
     return (doubt, unclear) if answer.unclear else (doubt,)
 
 
-# The random sample that the second tier answers whatever the first one said: it shows how often an
-# answer that was trusted is wrong. Chosen by a hash, so that an event that is handled again after a
-# restart is chosen again, and that the records alone show which were chosen.
+def first_frame_signals(query: Query[Any]) -> tuple[Signal, ...]:
+    """Say that of an animation one frame was seen."""
+    for question in first_questions(query):
+        if any(isinstance(part, Image) and part.is_animated for part in question.parts):
+            detail = "The file is an animation: its first frame alone was read."
+            return (Signal("first_frame", 1.0, detail),)
+    return ()
 
 
-def audit_doubts(stage: str, key: bytes, share: float) -> tuple[Doubt, ...]:
-    """The doubt that sends a record on whose key is in the sample; empty where it is not.
+# The random sample that the second tier answers whatever the first one said: it shows how often the
+# two disagree about an answer that was trusted. Chosen by a hash, so that an event that is handled
+# again after a restart is chosen again, and that the records alone show which were chosen.
 
-    `key` is the event's id where the record has none. Each stage has a sample of its own: a
-    customer audited here is not one audited there.
+
+def audit_doubts(stage: str, event_id: str, at: datetime, share: float) -> tuple[Doubt, ...]:
+    """The doubt that sends an event on that is in the sample; empty where it is not.
+
+    Chosen is each event by itself, never its key: of 50 keys with as many events each, a share of
+    1 % would choose none in most installations, and for good. `at` is the raw record's timestamp,
+    so that an id which is published again and again is not chosen each time, or never. Each stage
+    has a sample of its own.
     """
     salt = hashlib.blake2b(stage.encode(), digest_size=hashlib.blake2b.SALT_SIZE).digest()
-    digest = hashlib.blake2b(key, digest_size=_AUDIT_BITS // 8, person=b"audit", salt=salt)
+    drawn = b"%s %s" % (event_id.encode("utf-8", "surrogatepass"), at.isoformat().encode())
+    digest = hashlib.blake2b(drawn, digest_size=_AUDIT_BITS // 8, person=b"audit", salt=salt)
     if int.from_bytes(digest.digest(), "big") >= int(share * 2**_AUDIT_BITS):
         return ()
     return (Doubt(code=AUDIT, detail="Chosen at random, whatever the answer was."),)

@@ -4,103 +4,63 @@ Both tiers share the flow, `Processor`. They differ in what they read (`pipeline
 and in what becomes of a doubted answer: Haiku's goes to Sonnet, Sonnet's to people.
 """
 
-import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache, partial, reduce
-from itertools import chain
-from operator import add
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
+from pipeline.cascade.deciding import CascadePolicy, Decision
+from pipeline.cascade.parts import joined
 from pipeline.cascade.policy import (
     AUDIT,
-    LIFTED,
     TROUBLES,
-    Policy,
-    audit_doubts,
-    is_wanted,
-    limit_for_repetition,
-    signal_of,
-    statement_signals,
-    weighed,
 )
-from pipeline.cascade.publishing import dead_letter, enriched, publication
-from pipeline.cascade.reading import Case, Reader, Reading, is_long, of_stage, published_result
+from pipeline.cascade.publishing import Outputs, dead_letter, enriched, publication, tombstone
+from pipeline.cascade.reading import (
+    Case,
+    Reader,
+    is_for_another,
+    of_stage,
+    published_result,
+)
+from pipeline.inputs.adapter import PassedOver
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import (
-    AnswerError,
-    FileUnavailable,
     InvalidEvent,
-    NotMaskable,
-    Rejected,
-    StageFailed,
 )
 from pipeline.model.observer import AuditVerdict, Observer
-from pipeline.model.questions import Asker, MultiStepQuery, Query, Question, Response, Signal
 from pipeline.model.records import (
+    DOCUMENT,
     MOST_DOUBTS,
     MOST_SECONDS,
-    DeadLetterReason,
-    Doubt,
+    Decider,
     Enriched,
     Escalation,
-    Provenance,
     Review,
-    Tier,
     Timing,
-    Usage,
 )
 from pipeline.observe.logging import EVENT, EventContext
 from pipeline.observe.tracing import OpenTelemetryTracer
-from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
+from pipeline.stages.api import Answer, differences
 from pipeline.stages.files.raw_events import to_json_object
-from pipeline.stream.records import Handler, Outcome, Received
+from pipeline.stream.records import Disposition, Handler, Outcome, Received
 from pipeline.stream.tenants import TENANT_HEADER, TenantOf
 
-RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
 log = structlog.get_logger(__name__)
 _plain = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TierAnswer(Generic[AnswerT]):
-    """What one tier said about an event, before it is decided whether that is good enough.
-
-    No `answer` where no usable one came; `signals` then say why. `usage` and `seconds` are of all
-    calls that were made, `model` is the one that was asked last. `prompts` are digests of what was
-    answered, `provider` is where that was last; empty without an answer.
-    """
-
-    answer: AnswerT | None
-    signals: tuple[Signal, ...]
-    usage: Usage
-    model: str
-    seconds: float
-    prompts: frozenset[str] = frozenset()
-    provider: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision(TierAnswer[AnswerT]):
-    """The same, decided: `doubts` is empty if, and only if, the answer is accepted."""
-
-    doubts: tuple[Doubt, ...]
-    provenance: Provenance
 
 
 @dataclass(eq=False)
 class Processor:
     """The handler of a topic: brings each of its records to one end.
 
-    Every end is reported to the observer under the event's own stage.
+    Every end is reported to the observer under the event's own stage, as is what is passed over.
     """
 
     reader: Reader
@@ -110,30 +70,52 @@ class Processor:
     clock: Callable[[], datetime]
     observer: Observer
     tenant_of: TenantOf | None = None
+    tombstones_to: tuple[str, ...] = ()
+    """The topics of results that get a tombstone where one comes, under its key."""
+    outputs: Outputs = field(default_factory=dict)
 
     async def __call__(self, received: Received) -> Outcome:
+        if received.headers and is_for_another(received, self.reader.name):
+            self.observer.passed_over(self.reader.name)
+            return Outcome(Disposition.PASSED_OVER, ())
+        if self.tombstones_to and received.is_tombstone:
+            return tombstone(received, self.tombstones_to)
         try:
             case = await self.reader.read(received)
-            stage, event = case.stage, case.event
+            if isinstance(case, PassedOver):
+                return self._passed_over(received, case)
             if (context := EVENT.get()) is not None:
-                context.event_id = event.id
-            key = received.key or event.id.encode()
+                context.event_id = case.event_id
             tenant = "" if self.tenant_of is None else self.tenant_of(received)
-            decision = await self.cascade.decide(stage, event, key=key, tenant=tenant)
-            record = of_stage(stage.name, self._record, case, decision)
-            outcome = of_stage(stage.name, publication, received, record, self.topics)
-            if tenant and isinstance(record, Escalation):
-                outcome = _of_tenant(outcome, tenant)
-            if case.earlier is not None:
-                of_stage(stage.name, self._report_audit, case, decision)
+            decided = await self.cascade.decide_case(case, tenant=tenant)
+            ends = [self._end_of(each, decision, tenant) for each, decision in decided]
         except InvalidEvent as invalid:
             name, topic = self.reader.name, self.topics.dead_letters
             self.observer.dead_lettered(name, invalid.reason)
             return dead_letter(received, topic, invalid, stage=name, now=self.clock())
-        last = None if isinstance(record, Escalation) else record
-        tier, model = self.cascade.tier, decision.model
-        self.observer.decided(stage.name, tier, outcome.end, model=model, record=last)
-        return outcome
+        stage, tier = case.stage.name, self.cascade.tier
+        for (_, decision), (record, outcome) in zip(decided, ends, strict=True):
+            last = None if isinstance(record, Escalation) else record
+            decider: Decider = tier if decision.known is None else DOCUMENT
+            self.observer.decided(stage, decider, outcome.end, model=decision.model, record=last)
+        return joined([outcome for _, outcome in ends])
+
+    def _passed_over(self, received: Received, because: PassedOver) -> Outcome:
+        self.observer.passed_over(self.reader.name)
+        is_passed_on = because.is_tombstone and received.key is not None
+        return tombstone(received, self.tombstones_to if is_passed_on else ())
+
+    def _end_of(
+        self, case: Case, decision: Decision[Any], tenant: str
+    ) -> tuple[Enriched[Any] | Escalation | Review, Outcome]:
+        name = case.stage.name
+        record = of_stage(name, self._record, case, decision)
+        outcome = of_stage(name, publication, case.received, record, self.topics, self.outputs)
+        if tenant and isinstance(record, Escalation):
+            outcome = _of_tenant(outcome, tenant)
+        if case.earlier is not None:
+            of_stage(name, self._report_audit, case, decision)
+        return record, outcome
 
     def _record(
         self, case: Case, decision: Decision[AnswerT]
@@ -145,15 +127,18 @@ class Processor:
             enriched_at=self.clock(),
             model_seconds=round(min(seconds, MOST_SECONDS), 3),
         )
-        if decision.doubts or answer is None:
+        result = decision.known
+        if answer is not None and not decision.doubts:
+            result = of_stage(case.stage.name, case.stage.result, case.event, answer)
+        if decision.doubts or result is None:
             return self._doubted(case, decision, timing)
         return enriched(
             case.stage,
             case.event,
-            of_stage(case.stage.name, case.stage.result, case.event, answer),
-            event_id=case.event.id,
-            decided_by=self.cascade.tier.value,
-            confidence=answer.stated_confidence,
+            result,
+            event_id=case.event_id,
+            decided_by=self.cascade.tier.value if answer is not None else DOCUMENT,
+            confidence=answer.stated_confidence if answer is not None else None,
             escalated=None if before is None else (before.doubts, case.earlier, before.provenance),
             model=decision.model,
             usage=decision.usage if before is None else before.usage + decision.usage,
@@ -172,12 +157,13 @@ class Processor:
         for doubt in decision.doubts:
             self.observer.doubted(stage.name, doubt.code)
             if doubt.code in TROUBLES - reported:
-                log.warning(doubt.code, stage=stage.name, event_id=event.id, because=doubt.detail)
-        result = published_result(stage, event, decision.answer)
+                who = {"stage": stage.name, "event_id": case.event_id}
+                log.warning(doubt.code, **who, because=doubt.detail)
+        result = decision.published(stage, event)
         if before is None:
             return Escalation(
                 schema_="escalations/1",
-                event_id=event.id,
+                event_id=case.event_id,
                 stage=stage.name,
                 event=to_json_object(event),
                 doubts=list(decision.doubts),
@@ -191,7 +177,7 @@ class Processor:
             )
         return Review(
             schema_="review/1",
-            event_id=event.id,
+            event_id=case.event_id,
             stage=stage.name,
             event=before.event,
             doubts=[*before.doubts, *decision.doubts][-MOST_DOUBTS:],
@@ -224,187 +210,6 @@ def _of_tenant(outcome: Outcome, tenant: str) -> Outcome:
     header = TENANT_HEADER, tenant.encode()
     records = (replace(each, headers=(*each.headers, header)) for each in outcome.records)
     return replace(outcome, records=tuple(records))
-
-
-@dataclass(eq=False)
-class CascadePolicy:
-    """Asks one tier and decides whether its answer is accepted."""
-
-    asker: Asker
-    policy: Policy
-    tier: Tier
-    reading: Reading = field(default_factory=Reading)
-
-    async def decide(
-        self, stage: Stage[RawT, AnswerT], event: RawT, *, key: bytes, tenant: str = ""
-    ) -> Decision[AnswerT]:
-        """Ask and decide; the record's `key` says whether the event is in the random sample.
-
-        Raises:
-            InvalidEvent: The event's file is not what it says it is, the API takes no such request,
-                or the stage failed over the answer.
-        """
-        try:
-            query = await self.reading.ask_about(stage, event)
-        except FileUnavailable as failure:
-            found: TierAnswer[AnswerT] = unanswered(failure)
-        else:
-            found = await ask_tier(self.asker, self.tier, stage, event, query, tenant=tenant)
-        own = self.policy[stage.name, self.tier]
-        if own.second_opinion:
-            found = await self.second_opinion(stage, event, found, tenant=tenant)
-        label = None if found.answer is None else label_of(stage, found.answer)
-        doubts = own.doubts(found.signals, label=label)
-        if own.audit_share:
-            doubts += audit_doubts(stage.name, key, own.audit_share)
-        return Decision(
-            found.answer,
-            found.signals,
-            found.usage,
-            found.model,
-            found.seconds,
-            doubts=doubts,
-            provenance=provenance_of(found.provider, found.prompts, own.settings),
-        )
-
-    async def second_opinion(
-        self,
-        stage: Stage[RawT, AnswerT],
-        event: RawT,
-        first: TierAnswer[AnswerT],
-        *,
-        tenant: str = "",
-    ) -> TierAnswer[AnswerT]:
-        """The first answer, its signals weighed by a second one where the policy wants that."""
-        own = self.policy[stage.name, self.tier]
-        if not own.second_opinion or first.answer is None or not isinstance(stage, Rewording):
-            return first
-        doubts = own.doubts(first.signals, label=label_of(stage, first.answer))
-        if not is_wanted(confidence=first.answer.confidence, doubts=doubts):
-            return first
-        try:
-            query = await self.reading.ask_about(stage, event, stage.second_question)
-            second = await ask_tier(self.asker, self.tier, stage, event, query, tenant=tenant)
-        except (InvalidEvent, FileUnavailable) as failure:
-            # The event is not at fault, since it was answered once.
-            log.warning("no_second_opinion", stage=stage.name, because=failure.detail)
-            return first
-        signals = first.signals
-        if second.answer is not None:
-            differ = differences(stage, first.answer.model_dump(), second.answer.model_dump())
-            against = own.doubts(second.signals, label=label_of(stage, second.answer))
-            # A second answer that is itself doubted confirms nothing.
-            if differ or (differ is not None and all(doubt.code in LIFTED for doubt in against)):
-                signals = weighed(first.signals, differ)
-        return replace(
-            first,
-            signals=signals,
-            usage=first.usage + second.usage,
-            seconds=first.seconds + second.seconds,
-            prompts=first.prompts | second.prompts,
-        )
-
-
-async def ask_tier(
-    asker: Asker,
-    tier: Tier,
-    stage: Stage[RawT, AnswerT],
-    event: RawT,
-    query: Query[AnswerT],
-    *,
-    tenant: str = "",
-) -> TierAnswer[AnswerT]:
-    """Ask one tier, in as many calls as it takes, and check its answer.
-
-    Raises:
-        InvalidEvent: The API takes no such request, or the stage failed over an answer.
-    """
-    calls: list[Response[Any] | AnswerError] = []
-    while True:
-        if isinstance(query, Question):
-            made = [await _call(asker, tier, query, tenant)]
-        else:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(_call(asker, tier, each, tenant)) for each in query.questions
-                ]
-            made = [task.result() for task in tasks]
-        calls += chain(*made)
-        ends = [attempts[-1] for attempts in made]
-        if failures := [end for end in ends if isinstance(end, AnswerError)]:
-            for failure in failures:
-                if isinstance(failure, NotMaskable):
-                    reason = DeadLetterReason.UNSUPPORTED_MEDIA
-                    raise InvalidEvent(reason, failure.detail) from failure
-                if isinstance(failure, Rejected):
-                    reason = DeadLetterReason.REJECTED_BY_API
-                    raise InvalidEvent(reason, failure.detail, attempts=len(calls)) from failure
-                if isinstance(failure, StageFailed):
-                    reason = DeadLetterReason.STAGE_FAILED
-                    raise InvalidEvent(reason, failure.detail, attempts=len(calls)) from failure
-            answer, signals = None, list(dict.fromkeys(map(signal_of, failures)))
-            break
-        answers = tuple(end.answer for end in ends if isinstance(end, Response))
-        follows = answers[0]
-        if not isinstance(query, Question):
-            follows = of_stage(stage.name, query.then, answers)
-        if isinstance(follows, Question | MultiStepQuery):
-            query = follows
-            continue
-        answer = follows
-        check = partial(of_stage, stage.name, stage.signals, event, answer)
-        # Asking whether the stage is a `Checking` would take about as long as its checks.
-        is_slow = getattr(stage, "checks_slowly", False) or is_long(event)
-        checked = await asyncio.to_thread(check) if is_slow else check()
-        signals = [
-            signal for call in calls if isinstance(call, Response) for signal in call.signals
-        ]
-        signals += [*statement_signals(answer), *checked]
-        break
-    usage = reduce(add, (call.usage for call in calls))
-    seconds = sum(call.seconds for call in calls)
-    answered = [call for call in calls if isinstance(call, Response) and answer is not None]
-    return TierAnswer(
-        answer,
-        tuple(signals),
-        usage,
-        calls[-1].model,
-        seconds,
-        frozenset(response.prompt for response in answered),
-        answered[-1].provider if answered else "",
-    )
-
-
-@lru_cache(maxsize=1024)
-def provenance_of(provider: str, prompts: frozenset[str], settings: str) -> Provenance:
-    """What produced an answer, of which there are as many as prompts, and not as many as events."""
-    digest = "".join(prompts)
-    if len(prompts) > 1:
-        digest = hashlib.sha256("".join(sorted(prompts)).encode()).hexdigest()[:16]
-    return Provenance(provider=provider, prompt=digest, settings=settings)
-
-
-def unanswered(failure: AnswerError) -> TierAnswer[Any]:
-    signals = (signal_of(failure),)
-    return TierAnswer(None, signals, failure.usage, failure.model, failure.seconds)
-
-
-async def _call(
-    asker: Asker, tier: Tier, question: Question[Any], tenant: str
-) -> list[Response[Any] | AnswerError]:
-    if tenant:
-        question = replace(question, tenant=tenant)
-    failures: list[AnswerError] = []
-    limit = question.max_output_tokens
-    while True:
-        try:
-            return [*failures, await asker.ask(question, tier, max_output_tokens=limit)]
-        except AnswerError as failure:
-            failures.append(failure)
-            next_limit = limit_for_repetition(failure, attempt=len(failures), limit=limit)
-            if next_limit is None:
-                return [*failures]
-            limit = next_limit
 
 
 @dataclass(eq=False)

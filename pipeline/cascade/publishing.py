@@ -1,22 +1,26 @@
 """How outcomes look on the wire: values as JSON, headers as CloudEvents in binary mode.
 
+Results may also be in other forms, which `pipeline.inputs.outputs` makes of the same JSON.
+
 What is published in the place of an outcome that the brokers will never take: first the whole
 record as a dead letter; where that is too large, too, a small dead letter that says where the
 original is, how large, and its hash. So is a record published that was never read, because reading
 it would have cost more memory than one record may.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 import structlog
 from pydantic import BaseModel
 
 import pipeline
 from pipeline.cascade.reading import AnyStage
+from pipeline.inputs.outputs import ResultOutput
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.json_bytes import dumps
@@ -24,6 +28,7 @@ from pipeline.model.observer import Observer
 from pipeline.model.records import (
     DeadLetterHeaders,
     DeadLetterReason,
+    DecidedBy,
     Doubt,
     Enriched,
     Escalation,
@@ -36,22 +41,27 @@ from pipeline.model.records import (
     enriched_schema,
 )
 from pipeline.observe.tracing import OpenTelemetryTracer
-from pipeline.stages.api import RawEvent
+from pipeline.stages.api import RawEvent, enriched_version
 from pipeline.stream.protocols import Committed, PartitionWriter
 from pipeline.stream.records import Disposition, Headers, Original, Outcome, Outgoing, Received
 
 # W3C trace context: carried from the publisher through every topic, so that a trace is whole.
 _CARRIED_ON = ("traceparent", "tracestate")
+Outputs = Mapping[str, ResultOutput]
+"""By stage, of those whose results are not published as they are."""
+NO_OUTPUTS: Outputs = MappingProxyType({})
 KEY_KEPT = 1024
 """Bytes of a key that a small dead letter keeps: its beginning shows who published it."""
 HEADERS_KEPT = 4096
 """Bytes of headers up to which a small dead letter keeps all of them; above it keeps none."""
+_JSON = b"application/json"
 log = structlog.get_logger(__name__)
 
 
 @cache
-def _enriched_types(stage: str, result: type[BaseModel]) -> tuple[Any, Any, str]:
-    return Enriched[result], EscalationSummary[result], enriched_schema(stage)  # type: ignore[valid-type]
+def _enriched_types(stage: str, result: type[BaseModel], version: int) -> tuple[Any, Any, str]:
+    schema = enriched_schema(stage, version)
+    return Enriched[result], EscalationSummary[result], schema  # type: ignore[valid-type]
 
 
 def enriched(
@@ -60,7 +70,7 @@ def enriched(
     result: BaseModel,
     *,
     event_id: str,
-    decided_by: Literal["haiku", "sonnet", "human"],
+    decided_by: DecidedBy,
     confidence: float | None,
     escalated: tuple[Sequence[Doubt], BaseModel | None, Provenance | None] | None,
     model: str,
@@ -74,7 +84,8 @@ def enriched(
     Unknown fields of `event` go to `source.extra`; it is None where it cannot be read any more.
     `escalated` are the doubts of an event that was escalated, Haiku's answer and what produced it.
     """
-    record, summary, schema = _enriched_types(stage.name, stage.result_model)
+    version = enriched_version(stage)
+    record, summary, schema = _enriched_types(stage.name, stage.result_model, version)
     escalation = None
     if escalated is not None:
         doubts, haiku_result, haiku_provenance = escalated
@@ -102,9 +113,15 @@ def enriched(
 
 
 def publication(
-    received: Received, record: Enriched[Any] | Escalation | Review, topics: TopicNames
+    received: Received,
+    record: Enriched[Any] | Escalation | Review,
+    topics: TopicNames,
+    outputs: Outputs = NO_OUTPUTS,
 ) -> Outcome:
-    """The outcome that publishes a record under the key of the one it came from."""
+    """The outcome that publishes a record under the key of the one it came from.
+
+    A result is published as the stage's `output` says; `InvalidEvent` where it cannot be.
+    """
     own: dict[str, Any] = {} if isinstance(record, Enriched) else {"event": record.event}
     if isinstance(record, Enriched):
         end, topic = Disposition.ENRICHED, topics.enriched(record.stage)
@@ -113,14 +130,6 @@ def publication(
         end, topic, kind = Disposition.ESCALATED, topics.escalations, "escalation"
     else:
         end, topic, kind = Disposition.REVIEW, topics.review, "review"
-    headers: Headers = (
-        ("ce_specversion", b"1.0"),
-        ("ce_id", record.event_id.encode()),
-        ("ce_source", f"/haiku-pipeline/{received.topic}".encode()),
-        ("ce_type", f"haiku-pipeline.{kind}".encode()),
-        ("content-type", b"application/json"),
-        *(header for header in received.headers if header[0] in _CARRIED_ON),
-    )
     # A publisher's own fields are published as the bytes that came in.
     if record.source.extra:
         source = record.source.model_dump(mode="json", exclude={"extra"})
@@ -134,7 +143,44 @@ def publication(
     value = record.model_dump_json(by_alias=True, exclude=set(own)).encode()
     if own:
         value = b"%b,%b" % (value[:-1], fields[1:])
-    return Outcome(end, (Outgoing(topic, received.key, value, headers),))
+    output = outputs.get(record.stage) if isinstance(record, Enriched) else None
+    if output is None:
+        headers = _headers(received, record, kind, _JSON)
+        return Outcome(end, (Outgoing(topic, received.key, value, headers),))
+    records = (
+        Outgoing(
+            each.topic,
+            each.key,
+            each.value,
+            _headers(received, record, f"{record.stage}.{each.kind}", each.content_type)
+            + each.headers,
+        )
+        for each in output.records(received.key, value)
+    )
+    return Outcome(end, tuple(records))
+
+
+def _headers(
+    received: Received,
+    record: Enriched[Any] | Escalation | Review,
+    kind: str,
+    content_type: bytes,
+) -> Headers:
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", record.event_id.encode()),
+        ("ce_source", f"/haiku-pipeline/{received.topic}".encode()),
+        ("ce_type", f"haiku-pipeline.{kind}".encode()),
+        ("content-type", content_type),
+        *(header for header in received.headers if header[0] in _CARRIED_ON),
+    )
+
+
+def tombstone(received: Received, topics: Sequence[str]) -> Outcome:
+    """The outcome that says of a key's results what a record says of the key: they are gone."""
+    headers = tuple(header for header in received.headers if header[0] in _CARRIED_ON)
+    records = (Outgoing(topic, received.key, None, headers) for topic in topics)
+    return Outcome(Disposition.PASSED_OVER, tuple(records))
 
 
 def dead_letter(

@@ -9,9 +9,9 @@ import contextvars
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -22,14 +22,20 @@ from pydantic import BaseModel, ValidationError
 from pipeline.claude.failures import Attempts, Bounds, Peers
 from pipeline.claude.model_facts import known
 from pipeline.config import ClaudeSettings, Settings
+from pipeline.inputs.adapter import Adapter, PassedOver
+from pipeline.inputs.formats import open_format
+from pipeline.inputs.mapping import FieldMapping
+from pipeline.inputs.records import InputRecord
 from pipeline.kafka.topics import ESCALATIONS
-from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable
+from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable, UsageError
+from pipeline.model.json_bytes import RawJson
 from pipeline.model.printable import printable, shortened
-from pipeline.model.questions import Query, Text
+from pipeline.model.questions import KnownResult, Query, Question, Text
 from pipeline.model.records import (
     DeadLetterReason,
     Escalation,
     Source,
+    SourcePart,
     Tier,
     Unusable,
     Usage,
@@ -39,11 +45,13 @@ from pipeline.privacy.masking import Masking, values_of, with_fields
 from pipeline.runtime.process import UnwaitedExecutor
 from pipeline.stages.api import Answer, RawEvent, Stage, build_stages
 from pipeline.stages.checks.scope import Encoder
-from pipeline.stages.files.raw_events import text_too_long
+from pipeline.stages.files.raw_events import fields_of_record, text_too_long
+from pipeline.stages.files.splitting import Boundaries, EventPart, Splitter
 from pipeline.stream.records import Received
 
 P = ParamSpec("P")
 T = TypeVar("T")
+MadeT = TypeVar("MadeT")
 AnyStage = Stage[Any, Any]
 RETRY_SECONDS = 5.0
 """Before a file that could not be reached is asked for again."""
@@ -57,6 +65,9 @@ LONG_CHARS = 3_000
 """Of an event's texts, what is not ASCII counted threefold: shorter ones are checked within
 milliseconds, whatever they hold."""
 _FILES_AT_ONCE = 256
+REPLAYED_FOR = "replayed-for"
+"""The header of a replayed record whose topic several stages read: the one that could not handle
+it. The others have."""
 _NAME_SHOWN = 64
 """Characters of a name that a record brings, in what is said about it."""
 log = structlog.get_logger(__name__)
@@ -81,17 +92,20 @@ def of_stage(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kw
     except (InvalidEvent, Unavailable, KeyboardInterrupt):
         raise
     except BaseException as bug:
-        called: Callable[..., object] = function
-        while isinstance(called, partial):
-            called = called.func
-        name = getattr(called, "__qualname__", type(called).__qualname__)
-        # The message of the bug may quote the event, so only its type and its place are logged.
-        place = traceback.extract_tb(bug.__traceback__)[-1]  # one frame at least: this one
-        where = {"function": name, "place": f"{place.filename}:{place.lineno}"}
-        log.error("stage_failed", stage=stage, error=type(bug).__name__, **where)  # noqa: TRY400
-        short = name.rpartition(".")[-1]
-        detail = f"The stage's {short}() failed with {type(bug).__name__}; see the log."
-        raise InvalidEvent(DeadLetterReason.STAGE_FAILED, detail) from bug
+        raise _failure(stage, function, bug) from bug
+
+
+def _failure(stage: str, function: Callable[..., object], bug: BaseException) -> InvalidEvent:
+    while isinstance(function, partial):
+        function = function.func
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    # The message of the bug may quote the event, so only its type and its place are logged.
+    place = traceback.extract_tb(bug.__traceback__)[-1]  # one frame at least: the caller's
+    where = {"function": name, "place": f"{place.filename}:{place.lineno}"}
+    log.error("stage_failed", stage=stage, error=type(bug).__name__, **where)
+    short = name.rpartition(".")[-1]
+    detail = f"The stage's {short}() failed with {type(bug).__name__}; see the log."
+    return InvalidEvent(DeadLetterReason.STAGE_FAILED, detail)
 
 
 def stages_by_tier(
@@ -110,6 +124,61 @@ def stages_by_tier(
     return {tier: built[limits] for tier, limits in seen.items()}
 
 
+def is_for_another(received: Received, stage: str) -> bool:
+    """Whether a record was replayed for another stage than this one, which has handled it."""
+    wanted = next((value for name, value in received.headers if name == REPLAYED_FOR), None)
+    return wanted is not None and wanted != stage.encode()
+
+
+def input_record(received: Received) -> InputRecord:
+    """What formats and expressions see of a record."""
+    return InputRecord(
+        received.topic,
+        received.key,
+        received.value,
+        {name: content for name, content in received.headers if content is not None},
+        received.timestamp,
+        received.partition,
+        received.offset,
+    )
+
+
+def adapter_of(settings: Settings, stage: AnyStage) -> Adapter | None:
+    """What makes the records of a stage's topics those that it parses.
+
+    None where nothing is set about them: the stage parses what comes.
+
+    Raises:
+        UsageError: A setting of its input or its mapping cannot be.
+    """
+    own = settings.stages.by_name().get(stage.name)
+    if own is None:
+        return None
+    if own.input.attachments == "each" and "file" not in stage.raw_model.model_fields:
+        raise UsageError(
+            f"stages.{stage.name}.input.attachments: {stage.name} takes no files; set `together`, "
+            "which appends what is attached as text, or `ignore`."
+        )
+    format_ = open_format(own.input, settings.registry)
+    mapping = None
+    if own.map or own.where is not None or own.pass_through is not None:
+        mapping = FieldMapping(stage.name, own, stage.raw_model)
+    if format_ is None and mapping is None:
+        return None
+    most = own.largest_event
+    if format_ is not None:
+        # A mail, for one, is larger than what a stage reads of it.
+        most = max(most, settings.topics.max_message_bytes)
+    fields = partial(_json_fields, stage.raw_model, most)
+    return Adapter(fields, most, format_, mapping)
+
+
+def _json_fields(
+    model: type[RawEvent], max_bytes: int, value: bytes, headers: Mapping[str, bytes]
+) -> Mapping[str, RawJson] | None:
+    return fields_of_record(model, value, headers, max_bytes=max_bytes)
+
+
 def is_long(event: RawEvent) -> bool:
     length = 0
     for value in vars(event).values():
@@ -123,6 +192,7 @@ class Case:
     """One event, read; `escalation` is None at the first tier.
 
     `earlier` is Haiku's answer, None where there is none, or none that the stage publishes today.
+    `given` are the parts of an event that came in parts: each is asked about, and not the event.
     """
 
     received: Received
@@ -132,27 +202,84 @@ class Case:
     received_at: datetime
     escalation: Escalation | None = None
     earlier: BaseModel | None = None
+    given: tuple[EventPart, ...] = ()
+
+    @property
+    def event_id(self) -> str:
+        """Of what is published: the publisher's own id, with the number of a part of several."""
+        part = self.source.part
+        return self.event.id if part is None or part.of == 1 else f"{self.event.id}#{part.number}"
 
 
 class RawEvents:
-    def __init__(self, stage: AnyStage) -> None:
+    """Reads a stage's raw records, through an `adapter` where they are not the stage's own.
+
+    Where that has to ask a schema registry that does not answer, a record waits in `reading`.
+    """
+
+    def __init__(
+        self,
+        stage: AnyStage,
+        adapter: Adapter | None = None,
+        reading: "Reading | None" = None,
+    ) -> None:
         self._stage = stage
+        self._adapter = adapter
+        self._reading = Reading() if reading is None and adapter is not None else reading
         self.name = stage.name
 
-    async def read(self, received: Received) -> Case:
+    async def read(self, received: Received) -> Case | PassedOver:
+        """Read a record; raises `InvalidEvent`."""
         stage, value = self._stage, received.value or b""
         headers = {name: content for name, content in received.headers if content is not None}
-        parse: Callable[[], RawEvent] = partial(
-            of_stage, stage.name, stage.parse, value, key=received.key, headers=headers
-        )
-        event = parse() if len(value) < LARGE_BYTES else await asyncio.to_thread(parse)
+        parts: Sequence[tuple[str, bytes]] = ()
+        if self._adapter is not None and self._reading is not None:
+            record = input_record(received)
+            adapt = partial(_of_format, self.name, self._adapter.read, record)
+            adapted = await self._reading.until_available(adapt, self.name)
+            if isinstance(adapted, PassedOver):
+                return adapted
+            value, headers, parts = adapted.value, dict(adapted.headers), adapted.parts
+
+        def parsed(value: bytes) -> RawEvent:
+            event: RawEvent = of_stage(
+                stage.name, stage.parse, value, key=received.key, headers=headers
+            )
+            return event
+
+        async def parsed_all(values: Sequence[bytes]) -> list[RawEvent]:
+            parse: Callable[[], list[RawEvent]] = partial(list, map(parsed, values))
+            is_small = sum(map(len, values)) < LARGE_BYTES
+            return parse() if is_small else await asyncio.to_thread(parse)
+
         source = Source(
             topic=received.topic,
             partition=received.partition,
             offset=received.offset,
             timestamp=received.timestamp,
         )
-        return Case(received, stage, event, source, received.received_at)
+        if not parts:
+            [event] = await parsed_all([value])
+            return Case(received, stage, event, source, received.received_at)
+        events = await parsed_all([part for _, part in parts])
+        given = tuple(
+            EventPart(event, SourcePart(number=at, of=len(parts), name=name))
+            for at, ((name, _), event) in enumerate(zip(parts, events, strict=True), start=1)
+        )
+        whole: RawEvent = given[0].event
+        return Case(received, stage, whole, source, received.received_at, given=given)
+
+
+async def _of_format(
+    stage: str, read: Callable[[InputRecord], Awaitable[T]], record: InputRecord
+) -> T:
+    """The same as `of_stage` of what reads a record's format."""
+    try:
+        return await read(record)
+    except (InvalidEvent, Unavailable):
+        raise
+    except Exception as bug:
+        raise _failure(stage, read, bug) from bug
 
 
 class Escalations:
@@ -274,9 +401,37 @@ class Reading:
             InvalidEvent: The event's file is not what it says it is.
             FileUnavailable: It could not be had, again and again, while others could.
         """
-        call: Callable[[], Query[Any]] = partial(
-            of_stage, stage.name, build or stage.question, event
-        )
+        query = await self.made_of(stage, event, build or stage.question)
+        return with_fields(query, self._personal(stage, event))
+
+    async def read_or_ask(self, stage: AnyStage, event: RawEvent) -> KnownResult[Any] | Query[Any]:
+        """What the event says itself, where the stage can read that; else what is asked about it.
+
+        Raises:
+            InvalidEvent: The event's file is not what it says it is.
+            FileUnavailable: It could not be had, again and again, while others could.
+        """
+        # Asking whether the stage is `Structured` would take longer.
+        read_or_ask = getattr(stage, "read_or_ask", None)
+        found = await self.made_of(stage, event, read_or_ask or stage.question)
+        if isinstance(found, KnownResult):
+            return found
+        return with_fields(found, self._personal(stage, event))
+
+    async def ask_where_documents_begin(
+        self, stage: AnyStage, event: RawEvent, splitter: Splitter
+    ) -> Question[Boundaries] | None:
+        """Build that question; None where the event is one document. Raises as `ask_about`."""
+        question = await self.made_of(stage, event, splitter.question)
+        if question is None:
+            return None
+        return replace(question, personal=tuple(self._personal(stage, event)))
+
+    async def made_of(
+        self, stage: AnyStage, event: RawEvent, make: Callable[[Any], MadeT]
+    ) -> MadeT:
+        """What is made of an event and its file, once that can be had; raises as `ask_about`."""
+        call: Callable[[], MadeT] = partial(of_stage, stage.name, make, event)
         place = (stage.name, event.file_place)
         attempts: Attempts | None = None
         try:
@@ -284,9 +439,9 @@ class Reading:
                 try:
                     if stage.reads_files:
                         context, loop = contextvars.copy_context(), asyncio.get_running_loop()
-                        query = await loop.run_in_executor(self.threads, context.run, call)
+                        made: MadeT = await loop.run_in_executor(self.threads, context.run, call)
                     else:
-                        query = await asyncio.to_thread(call) if is_long(event) else call()
+                        made = await asyncio.to_thread(call) if is_long(event) else call()
                 except Unavailable as error:
                     if attempts is None:
                         peers = self._peers[place]
@@ -298,15 +453,30 @@ class Reading:
                 else:
                     if attempts is None:
                         self._peers[place].answered += 1
-                    return with_fields(query, self._personal(stage, event))
-                self.waiting += 1
-                try:
-                    await asyncio.sleep(RETRY_SECONDS)
-                finally:
-                    self.waiting -= 1
+                    return made
+                await self._pause()
         finally:
             if attempts is not None:
                 self._failing[place] -= 1
+
+    async def until_available(self, attempt: Callable[[], Awaitable[T]], stage: str) -> T:
+        """Attempt it, again for as long as what it needs cannot be reached."""
+        is_first = True
+        while True:
+            try:
+                return await attempt()
+            except Unavailable as error:
+                if is_first:
+                    log.warning("record_awaits", stage=stage, because=str(error))
+                is_first = False
+            await self._pause()
+
+    async def _pause(self) -> None:
+        self.waiting += 1
+        try:
+            await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self.waiting -= 1
 
     def _personal(self, stage: AnyStage, event: RawEvent) -> list[Text]:
         fields = self.masking.rules(stage.name).fields

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from pipeline.claude import failures
 from pipeline.claude.billing import PriceTable, Tokens
 from pipeline.claude.budget import ZERO, Budget
-from pipeline.claude.client import Client
 from pipeline.claude.failover import LeavesEndpoint
 from pipeline.claude.failures import Attempts, Backoff, Blocked, Bounds, Failure, Reject, Retry
 from pipeline.claude.limiter import Limiter, Permit
@@ -28,6 +27,7 @@ from pipeline.claude.request_body import content_of
 from pipeline.claude.responses import (
     Answered,
     Bill,
+    Client,
     HttpReply,
     NoReply,
     UnusableAnswer,

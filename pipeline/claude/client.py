@@ -7,7 +7,7 @@ import time
 import urllib.request
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
-from typing import Any, Literal, Protocol, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar, cast
 
 import aiohttp
 import anthropic
@@ -19,11 +19,12 @@ from anthropic.types import Message
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude.connections import Exchange, Frame, MessageIds, OutOfStep, StrictConnector
-from pipeline.claude.credentials import CredentialsUnavailable, Source, source_of
+from pipeline.claude.credentials import Source, source_of
 from pipeline.claude.failures import is_unauthorized
 from pipeline.claude.providers import COUNT_TOKENS, MESSAGES, PROVIDERS, has_key, routes_of
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import EndpointSettings
+from pipeline.runtime.tokens import CredentialsUnavailable
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK asks for with a stream, and does not use for a raw response."""
@@ -39,22 +40,6 @@ _REFUSED = frozenset({401, 403})
 _ANTHROPIC = EndpointSettings(model="claude-haiku-5-5")
 _MODEL = re.compile(rb'"model":"([^"]+)"')
 _HEAD = 200
-
-
-class Client(Protocol):
-    """Sends one request, once, within `seconds`, reading included."""
-
-    async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply: ...
-
-    async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply: ...
-
-    async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply: ...
-
-    def lines(
-        self, path: str, *, seconds: float
-    ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
-        """Each line within `seconds`; what is not a line says why there are no more."""
-        ...
 
 
 class SdkClient:

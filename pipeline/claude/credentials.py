@@ -8,8 +8,6 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from importlib import import_module
 from pathlib import Path
@@ -21,22 +19,11 @@ from pipeline.claude.providers import PROVIDERS, has_key
 from pipeline.config import EndpointSettings
 from pipeline.config.tables import AWS_REGION
 from pipeline.model.errors import UsageError
+from pipeline.runtime.tokens import CredentialsUnavailable, Tokens, in_own_thread
 
 log = logging.getLogger(__name__)
-RENEW_AFTER = 0.8
-"""Of the time that a token has left when it is fetched, after which it is fetched again."""
-RETRY_SECONDS = 5.0
-"""Until a token that is still good is fetched again, where that has failed."""
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 ENTRA_SCOPE = "https://ai.azure.com/.default"
-
-
-class CredentialsUnavailable(Exception):
-    """There is no token; `transient`: whoever gives it out could not be asked."""
-
-    def __init__(self, detail: str, *, transient: bool) -> None:
-        super().__init__(detail)
-        self.transient = transient
 
 
 class Source(Protocol):
@@ -124,52 +111,6 @@ class KeyFile:
         return changed
 
 
-Fetch = Callable[[], tuple[str, float]]
-"""Gets a token, and when it expires in seconds since 1970; it blocks, and raises as `Source`."""
-
-
-class Tokens:
-    """One token for all requests, fetched again before it expires, once for all who wait.
-
-    While it is good a fetch that fails is tried again later.
-    """
-
-    errors = ()
-
-    def __init__(self, fetch: Fetch, *, now: Callable[[], float] = time.time) -> None:
-        self._fetch = fetch
-        self._now = now
-        self._token = ""
-        self._expires = self._renew_at = 0.0
-        self._lock = asyncio.Lock()
-        # Not one of those that all share: whoever gives tokens out may hang, once for all calls.
-        self._thread = ThreadPoolExecutor(1, "tokens")
-
-    async def current(self) -> str:
-        if self._now() < self._renew_at:
-            return self._token
-        async with self._lock:
-            if self._now() < self._renew_at:
-                return self._token
-            try:
-                loop = asyncio.get_running_loop()
-                token, expires = await loop.run_in_executor(self._thread, self._fetch)
-            except CredentialsUnavailable as error:
-                if self._now() + RETRY_SECONDS >= self._expires:
-                    raise
-                log.warning("the token was not renewed (%s) and is used as long as it lasts", error)
-                self._renew_at = self._now() + RETRY_SECONDS
-                return self._token
-            self._token, self._expires = token, expires
-            self._renew_at = self._now() + RENEW_AFTER * (expires - self._now())
-            return token
-
-    def renew(self, *, unauthorized: bool) -> bool:
-        if unauthorized:
-            self._expires = self._renew_at = 0.0
-        return unauthorized
-
-
 def google_tokens() -> Tokens:
     """Of Application Default Credentials."""
     import google.auth  # noqa: PLC0415 - of an extra
@@ -189,7 +130,7 @@ def google_tokens() -> Tokens:
             raise CredentialsUnavailable(str(error), transient=transient) from error
         return credentials.token, credentials.expiry.replace(tzinfo=UTC).timestamp()
 
-    return Tokens(fetch)
+    return Tokens(in_own_thread(fetch))
 
 
 def entra_tokens() -> Tokens:
@@ -207,7 +148,7 @@ def entra_tokens() -> Tokens:
             raise CredentialsUnavailable(str(error), transient=transient) from error
         return token.token, float(token.expires_on)
 
-    return Tokens(fetch)
+    return Tokens(in_own_thread(fetch))
 
 
 def forget_aws_credentials() -> None:

@@ -9,42 +9,36 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from math import inf
 from typing import Any, Self
-from urllib.parse import quote
 
-import orjson
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude.billing import PriceTable, is_regional
 from pipeline.claude.breaker import Breaker
-from pipeline.claude.budget import SPANS, TENANT, Budget, TenantBudgets, TenantLimits
+from pipeline.claude.budget import SPANS, Budget, TenantBudgets, TenantLimits
 from pipeline.claude.calls import Caller, Endpoint, InFlightCall, ModelRequest, Stay
-from pipeline.claude.client import Client, SdkClient
-from pipeline.claude.failures import Backoff, Bounds, failure_of
+from pipeline.claude.client import SdkClient
+from pipeline.claude.failures import Backoff, Bounds
 from pipeline.claude.limiter import Limiter, block_breaker, extra_slots
 from pipeline.claude.message_batches import Batches, BatchLane
-from pipeline.claude.model_facts import ModelFacts, facts_of
+from pipeline.claude.model_facts import ModelFacts
+from pipeline.claude.probes import Probe, follow_models, probe
 from pipeline.claude.prompts import Prompts, content_weight
 from pipeline.claude.providers import (
-    COUNT_TOKENS,
     PROVIDERS,
     Account,
     account_of,
-    credentials_of,
-    model_at,
-    request_head,
 )
 from pipeline.claude.request_body import content_of
 from pipeline.claude.request_groups import RequestGroups, Steers
 from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, ResponseCache
-from pipeline.claude.responses import HttpReply, NoReply
+from pipeline.claude.responses import Client
 from pipeline.claude.routes import Route, call_where_possible
+from pipeline.claude.waiting_tenants import TenantsWaiting, WaitingTenants
 from pipeline.config import EndpointSettings, Settings, TenantLimitSettings, TenantsSettings
 from pipeline.model.errors import UsageError
 from pipeline.model.observer import Observer, Place
@@ -65,30 +59,8 @@ CACHED_ANSWERS = 10_000
 """The latest answers that are kept for identical questions, in memory and on disk."""
 BACKOFF_FIRST_SECONDS = 0.5
 SPARE_CONNECTIONS = 8
-PROBE_SECONDS = 15.0
-_OK, _NOT_FOUND = 200, 404
-TENANTS_SECONDS = 0.2
-"""How often it is looked which tenants may spend something."""
-SLOWED_SECONDS = 1.0
-"""Of a tenant's share of the rate limits, that may wait at once."""
 LONG_CHARS = 20_000
 """Of a question's texts; in shorter ones personal data is found within milliseconds."""
-
-
-MODELS_ASKED_SECONDS = 86_400.0
-"""How often the API is asked what its models can do and when they retire."""
-MODELS_RETRY_SECONDS = 300.0
-"""The same where it could not be asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Whether a model can be asked; `described` is what the API says of it, if it says anything."""
-
-    model: str
-    ok: bool
-    detail: str
-    described: Mapping[str, Any] | None = None
 
 
 class Gateway:
@@ -101,6 +73,7 @@ class Gateway:
         traces: Where the spans of calls go, if anywhere.
         share: Shares the budget with other processes as long as it is entered; it is only where
             there is one.
+        wrap: Makes another client of each that sends requests, e.g. one that shows them.
         failed: Called when what was spent and answered is not written down or reported any more
             for a reason that nobody foresaw; the error is raised when this is left.
     """
@@ -111,6 +84,7 @@ class Gateway:
         *,
         observer: Observer | None = None,
         client: Client | None = None,
+        wrap: Callable[[Client], Client] = lambda client: client,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
@@ -137,10 +111,6 @@ class Gateway:
             now=now,
         )
         self._clock = clock
-        self._looked_at = -inf
-        self._has_tenants = settings.tenants.are_limited
-        self._used_up: frozenset[str] = frozenset()
-        self._waiting = {tier: TenantsWaiting(self._budget.account) for tier in Tier}
         self._clients: list[SdkClient] = []
         accounts: defaultdict[Account, Breaker] = defaultdict(block_breaker)
         connections = claude.concurrency + sum(extra_slots(claude.concurrency)) + SPARE_CONNECTIONS
@@ -167,7 +137,7 @@ class Gateway:
                 observer=self._observer,
                 clock=clock,
             )
-            made = Endpoint(place, limiter, asked, is_regional(place))
+            made = Endpoint(place, limiter, wrap(asked), is_regional(place))
             return self._endpoints.setdefault(key, made)
 
         def route_to(tier: Tier) -> Route:
@@ -178,6 +148,12 @@ class Gateway:
             return Route(tier, endpoints, observer=self._observer, clock=clock)
 
         self._routes = {tier: route_to(tier) for tier in Tier}
+        self._tenants = WaitingTenants(
+            self._budget,
+            {tier: route.limiters for tier, route in self._routes.items()},
+            are_limited=settings.tenants.are_limited,
+            clock=clock,
+        )
         self._budget.changed = self._resume
         longest = claude.backoff_max
         self._backoff = Backoff(min(BACKOFF_FIRST_SECONDS, longest), longest, jitter)
@@ -278,12 +254,11 @@ class Gateway:
         others.
         """
         together = self._group_sizes.get(stage, 1) if tier is Tier.HAIKU else 1
-        return self._routes[tier].at_once(stage, together) + self._waiting[tier].questions
+        return self._routes[tier].at_once(stage, together) + self._tenants.questions(tier)
 
-    def tenants_waiting(self, tier: Tier) -> "TenantsWaiting":
+    def tenants_waiting(self, tier: Tier) -> TenantsWaiting:
         """Of whom nothing more is to be asked for now; another object whenever that changes."""
-        self._look_at_tenants()
-        return self._waiting[tier]
+        return self._tenants.of(tier)
 
     def batch_lane(self, on_wait: Callable[[str | None], None] = lambda _: None) -> BatchLane:
         """For questions that may wait up to a day and cost half; `on_wait`: see `Batches`.
@@ -303,32 +278,22 @@ class Gateway:
         return BatchLane(api, self._caller, self._request, self._masking)
 
     async def probe(self) -> list[Probe]:
-        return [await _probe(endpoint) for endpoint in self._endpoints.values()]
+        return [await probe(endpoint) for endpoint in self._endpoints.values()]
 
     async def follow_models(self) -> None:
         """Ask now and then what the models can do, endlessly; each is then asked as it can be.
 
         Until a model was described, and where it never is, what the program's table says holds.
         """
-        while True:
-            settled = True
-            for each in self._endpoints.values():
-                if not each.provider.models_list:
-                    continue
-                reply = await each.client.get(_about(each), seconds=PROBE_SECONDS)
-                settled &= isinstance(reply, HttpReply) and reply.status in {_OK, _NOT_FOUND}
-                if isinstance(reply, HttpReply) and reply.status == _OK:
-                    facts = facts_of(each.settings.model, reply.document())
-                    self._take_facts(each.settings, facts)
-            await asyncio.sleep(MODELS_ASKED_SECONDS if settled else MODELS_RETRY_SECONDS)
+        await follow_models(self._endpoints.values(), self._take_facts)
 
     def _take_facts(self, endpoint: EndpointSettings, facts: ModelFacts) -> None:
         self._prompts.take_traits(endpoint, facts.traits)
         if facts.lifecycle in {"deprecated", "retired"}:
             day = facts.retires or "a day that is not set"
             log.warning("%s is %s; it retires on %s", endpoint.name, facts.lifecycle, day)
-        if "structured_outputs" in facts.lacks:
-            log.warning("%s takes no answer schema, says the API", endpoint.name)
+        if not facts.traits.takes_schema:
+            log.warning("%s takes no answer schema, so it is asked for the form", endpoint.name)
 
     def _request(
         self,
@@ -351,31 +316,6 @@ class Gateway:
             max_output_tokens=max_output_tokens,
             stay=stay,
         )
-
-    def _look_at_tenants(self) -> None:
-        now = self._clock()
-        if now - self._looked_at < TENANTS_SECONDS or not self._has_tenants:
-            return
-        self._looked_at = now
-        used_up = self._budget.tenants_used_up()
-        for account in used_up.keys() ^ self._used_up:
-            name = account.removeprefix(TENANT)
-            if account in used_up:
-                log.warning("events of the tenant %s wait: %s", name, used_up[account].because)
-            else:
-                log.info("events of the tenant %s go on", name)
-        self._used_up = frozenset(used_up)
-        for tier, route in self._routes.items():
-            limiters, before = route.limiters, self._waiting[tier]
-            over = [limiter.tenants_over_share() for limiter in limiters]
-            slowed = frozenset(
-                tenant for each in over for tenant, wait in each.items() if wait > SLOWED_SECONDS
-            )
-            found = TenantsWaiting(self._budget.account, self._used_up, slowed)
-            if (found.used_up, found.slowed) == (before.used_up, before.slowed):
-                found = before
-            found.questions = sum(limiter.waiting(found) for limiter in limiters)
-            self._waiting[tier] = found
 
     async def _stop(self) -> None:
         await self._cache.close()
@@ -405,26 +345,6 @@ class Gateway:
         await self._cache.save()
 
 
-@dataclass(slots=True, eq=False)
-class TenantsWaiting:
-    """Tenants of whom nothing more is to be asked; `questions` of theirs wait.
-
-    By account, those that may spend nothing more; by name, those whose questions wait for their
-    share of the rate limits already.
-    """
-
-    account_of: Callable[[str], str | None]
-    used_up: frozenset[str] = frozenset()
-    slowed: frozenset[str] = frozenset()
-    questions: int = 0
-
-    def is_used_up(self, tenant: str) -> bool:
-        return bool(self.used_up) and self.account_of(tenant) in self.used_up
-
-    def __contains__(self, tenant: object) -> bool:
-        return isinstance(tenant, str) and (tenant in self.slowed or self.is_used_up(tenant))
-
-
 def _tenant_budgets(settings: TenantsSettings) -> TenantBudgets:
     return TenantBudgets(
         _tenant_limits(settings.each),
@@ -436,47 +356,3 @@ def _tenant_limits(limits: TenantLimitSettings) -> TenantLimits:
     return TenantLimits(
         {"hour": limits.budget_usd_per_hour, "day": limits.budget_usd_per_day}, limits.rate_share
     )
-
-
-def _about(endpoint: Endpoint) -> str:
-    return f"/v1/models/{quote(model_at(endpoint.settings), safe='')}"
-
-
-async def _probe(endpoint: Endpoint) -> Probe:
-    """Ask for free what there is to ask for free, else the shortest question.
-
-    Some gateways in front of the API have no models endpoint; counting tokens is free, too.
-    """
-    settings, traits, client = endpoint.settings, endpoint.provider, endpoint.client
-    model, asked = settings.name, ""
-    reply: HttpReply | NoReply | None = None
-    described: Mapping[str, Any] | None = None
-    hello = {"messages": [{"role": "user", "content": "Hello."}]}
-    if traits.models_list:
-        reply = await client.get(_about(endpoint), seconds=PROBE_SECONDS)
-        if isinstance(reply, HttpReply) and reply.status == _OK:
-            described = reply.document()
-    if traits.count_route is not None and (reply is None or _is_missing(reply)):
-        body = orjson.dumps({**request_head(settings, counting=True), **hello})
-        counted = await client.post(COUNT_TOKENS, body, seconds=PROBE_SECONDS)
-        if reply is None or (isinstance(counted, HttpReply) and counted.status == _OK):
-            reply = counted
-    if reply is None:
-        body = orjson.dumps({**request_head(settings), "max_tokens": 1, **hello})
-        reply = await client.send(body, seconds=PROBE_SECONDS)
-        asked = ", which a question of a few tokens has shown: nothing is free to ask there"
-    match reply:
-        case HttpReply(200):
-            return Probe(model, True, f"reachable, the key is accepted{asked}", described)
-        case NoReply(why, detail) if why != "no_key":
-            where = settings.base_url or (
-                "ANTHROPIC_BASE_URL" if settings.provider == "anthropic" else "its settings"
-            )
-            hint = f"check the network and {where}"
-            return Probe(model, ok=False, detail=f"The API cannot be reached ({detail}): {hint}.")
-    failure = failure_of(reply, seconds=PROBE_SECONDS, credentials=credentials_of(settings))
-    return Probe(model, ok=False, detail=failure.detail)
-
-
-def _is_missing(reply: HttpReply | NoReply) -> bool:
-    return isinstance(reply, HttpReply) and reply.status == _NOT_FOUND

@@ -90,11 +90,10 @@ class LearnedPace:
         self._credit -= amount
         self._sent += 1
 
-    def settled(self, difference: float, *, answered: bool) -> None:
-        """A request took that much more than was estimated, or less."""
+    def answered(self, difference: float) -> None:
+        """A request was answered, and took that much more than was estimated, or less."""
         self._credit -= difference
-        if answered:
-            self._in_a_row = 0
+        self._in_a_row = 0
 
     def refused(self, sent_at: float, now: float) -> None:
         """A 429 came for what was sent then."""

@@ -18,10 +18,9 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from pipeline.claude import failures
 from pipeline.claude.calls import Caller, ModelRequest
-from pipeline.claude.client import Client
 from pipeline.claude.failures import Backoff, Blocked, Failure, Reject, Retry
 from pipeline.claude.redaction import foreign_words, without_echoes, without_words, words_of
-from pipeline.claude.responses import HttpReply, NoReply, load
+from pipeline.claude.responses import Client, HttpReply, NoReply, load
 from pipeline.model.errors import PipelineError
 from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier

@@ -5,7 +5,7 @@ and some platforms do not serve it; prices, and what a model sees of an image, i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
@@ -36,12 +36,14 @@ class Traits:
         takes_effort: Whether `output_config.effort` is accepted.
         thinking_room: Added to `max_tokens`, because thinking that cannot be switched off counts.
         cacheable_tokens: The shortest prompt prefix that the API caches.
+        takes_schema: Whether an answer schema may be sent, where its provider takes one at all.
     """
 
     thinking: str | None = None
     takes_effort: bool = False
     thinking_room: int = 0
     cacheable_tokens: int = 4096
+    takes_schema: bool = True
 
     @property
     def thinks(self) -> bool:
@@ -232,6 +234,8 @@ def facts_of(model: str, description: Mapping[str, Any] | None = None) -> ModelF
 
 
 def _traits(capable: _Capabilities, own: Traits) -> Traits:
+    if capable.structured_outputs is not None:
+        own = replace(own, takes_schema=capable.structured_outputs.supported)
     if capable.thinking is None or capable.effort is None:
         return own
     types, thinking, room = capable.thinking.types, None, 0
@@ -243,4 +247,6 @@ def _traits(capable: _Capabilities, own: Traits) -> Traits:
             thinking = "between_tools"
         else:
             room = _THINKING_ROOM
-    return Traits(thinking, capable.effort.supported, room, own.cacheable_tokens)
+    return replace(
+        own, thinking=thinking, takes_effort=capable.effort.supported, thinking_room=room
+    )

@@ -50,7 +50,7 @@ SHRINKING = 0.98
 """After each time-out the limit doubles, and comes back with the answers."""
 _MOST = 1024
 """Prompts in use. A taxonomy in two levels has one for each group, and for each two together."""
-_TTL_SECONDS = {"5m": 300.0, "1h": 3600.0}
+TTL_SECONDS = {"5m": 300.0, "1h": 3600.0}
 JOINT_INSTRUCTIONS = """\
 The message carries several events. Each begins with a line <event-KEY id="..."> and ends with a \
 line </event-KEY>, with the KEY of the message. Judge each event by itself, as if it were the only \
@@ -296,7 +296,7 @@ class Prompts:
             # In a joint answer one bad label must not spoil the others: items are repaired singly.
             {} if joint else template.schema,
             most_seconds=claude.call_timeout,
-            warmup=None if ttl is None else Warmup(ttl=_TTL_SECONDS[ttl], clock=self._clock),
+            warmup=None if ttl is None else Warmup(ttl=TTL_SECONDS[ttl], clock=self._clock),
         )
         # Equal requests at two places are two prompts: what is learnt of one is of its place.
         prompt = self._by_digest.setdefault((id(endpoint), built.template.digest), built)

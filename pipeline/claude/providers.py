@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import quote
 
+from pipeline.claude.model_facts import Traits
 from pipeline.claude.model_ids import platform_id
 from pipeline.config import EndpointSettings, Provider
 
@@ -227,11 +228,11 @@ def routes_of(
     return {name: route.format_map(in_path) for name, route in routes.items()}
 
 
-def answer_form(endpoint: EndpointSettings, *, thinks: bool) -> AnswerForm:
+def answer_form(endpoint: EndpointSettings, traits: Traits) -> AnswerForm:
     """How the answer of a model gets its form where it is asked.
 
     A model that thinks takes no forced tool. What comes back is validated in any case.
     """
-    if PROVIDERS[endpoint.provider].structured_outputs:
+    if PROVIDERS[endpoint.provider].structured_outputs and traits.takes_schema:
         return "format"
-    return "prompt" if thinks else "tool"
+    return "prompt" if traits.thinks else "tool"

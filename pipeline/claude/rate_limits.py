@@ -281,9 +281,10 @@ class Limits:
         for bucket in self._buckets.values():
             bucket.take(cost, instead_of)
             bucket.used(cost)
-        for learned in self._learned.values():
-            difference = learned.amount(cost) - learned.amount(instead_of)
-            learned.pace.settled(difference, answered=cost.output_tokens > 0)
+        if cost.output_tokens > 0:
+            for learned in self._learned.values():
+                learned.pace.answered(learned.amount(cost) - learned.amount(instead_of))
+        # What was refused keeps what was reserved for it: it would be asked again without a pause.
 
     def update(self, limits: Mapping[LimitKind, RateLimitSnapshot], now: float) -> None:
         """Take over what the headers of a response say."""

@@ -136,7 +136,7 @@ class Template:
         self.endpoint = endpoint
         self.traits = known(endpoint.model).traits if traits is None else traits
         self.schema = api_schema(schema)
-        form = answer_form(endpoint, thinks=self.traits.thinks)
+        form = answer_form(endpoint, self.traits)
         text = f"{instructions.rstrip()}\n\n{FRAME}"
         if form == "prompt":
             text = f"{text}\n\n{_BY_PROMPT}\n{orjson.dumps(self.schema).decode()}"

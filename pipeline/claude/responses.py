@@ -9,10 +9,10 @@ import json
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NoReturn
+from typing import Any, Generic, Literal, NoReturn, Protocol
 
 import orjson
 from pydantic import JsonValue, ValidationError
@@ -68,6 +68,22 @@ class NoReply:
     why: Literal["timed_out", "disconnected", "no_key"]
     detail: str
     sent: bool
+
+
+class Client(Protocol):
+    """Sends one request, once, within `seconds`, reading included."""
+
+    async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply: ...
+
+    async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply: ...
+
+    async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply: ...
+
+    def lines(
+        self, path: str, *, seconds: float
+    ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
+        """Each line within `seconds`; what is not a line says why there are no more."""
+        ...
 
 
 LONGEST = 1_000_000

@@ -7,15 +7,21 @@ tokens alone, at the prices of late 2024.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from math import exp
 from typing import Any
 
 from pipeline.claude.billing import PriceTable, Tokens, is_regional
 from pipeline.claude.budget import ZERO
 from pipeline.claude.model_facts import known
+from pipeline.claude.prompts import TTL_SECONDS
+from pipeline.claude.request_body import CacheTtl
 from pipeline.config import ModelSettings, Settings
 from pipeline.model.errors import UsageError
 
 CENT = Decimal("0.01")
+SELDOM = Decimal("0.05")
+"""Share of cold requests from which a reader is told."""
+MONTH_SECONDS = 30 * 86_400
 TYPICAL = Tokens(input=1000, output=100)
 BATCH_HITS = (
     "the static part is taken to be read from the prompt cache each time; in batches the API "
@@ -29,9 +35,12 @@ class Workload:
 
     Args:
         input_tokens: Of one event's prompt, static part included.
-        static_tokens: Of the part that is the same for every event; `cached`: read from the cache.
-        events_per_request: Events that share a request, and so its static part.
+        static_tokens: Of the part that is the same for every event.
+        cached: Whether the prompt cache is used for it; an entry lives for `cache_ttl`.
+        events_per_request: Events that share a request to Haiku, and so its static part. No others
+            are shared.
         escalated: Share of the events that the second model answers, too.
+        seconds: In which they come, evenly; 0: as fast as may be.
     """
 
     events: int
@@ -39,9 +48,11 @@ class Workload:
     output_tokens: int = 0
     static_tokens: int = 0
     cached: bool = False
+    cache_ttl: CacheTtl = "5m"
     batch: bool = False
     events_per_request: int = 1
     escalated: Decimal = ZERO
+    seconds: float = MONTH_SECONDS
 
     def __post_init__(self) -> None:
         if min(self.events, self.input_tokens, self.output_tokens, self.static_tokens) < 0:
@@ -54,15 +65,49 @@ class Workload:
             raise ValueError("the escalated share is between 0 and 1")
 
     def usd_per_event(
-        self, model: str, prices: PriceTable, *, regional: bool = False
+        self,
+        model: str,
+        prices: PriceTable,
+        *,
+        share: Decimal = Decimal(1),
+        together: int = 1,
+        regional: bool = False,
     ) -> Decimal | None:
-        own = (self.input_tokens - self.static_tokens) * self.events_per_request
-        output = self.output_tokens * self.events_per_request
-        tokens = Tokens(input=own + self.static_tokens, output=output)
-        if self.caches(model):
-            tokens = Tokens(input=own, cache_read=self.static_tokens, output=output)
-        cost = prices.cost(model, tokens, batch=self.batch, regional=regional)
-        return None if cost is None else cost / self.events_per_request
+        """What one of the events costs that a model is asked about: this `share` of them all.
+
+        So many of them go `together` in a request.
+        """
+        own = (self.input_tokens - self.static_tokens) * together
+        output = self.output_tokens * together
+        if not self.caches(model):
+            tokens = Tokens(input=own + self.static_tokens, output=output)
+            cost = prices.cost(model, tokens, batch=self.batch, regional=regional)
+            return None if cost is None else cost / together
+        read = Tokens(input=own, cache_read=self.static_tokens, output=output)
+        written = Tokens(
+            input=own,
+            output=output,
+            cache_write_5m=self.static_tokens if self.cache_ttl == "5m" else 0,
+            cache_write_1h=self.static_tokens if self.cache_ttl == "1h" else 0,
+        )
+        warm, cold = (
+            prices.cost(model, tokens, batch=self.batch, regional=regional)
+            for tokens in (read, written)
+        )
+        if warm is None or cold is None:
+            return None
+        return (warm + (cold - warm) * self.cold_share(share, together)) / together
+
+    def cold_share(self, share: Decimal = Decimal(1), together: int = 1) -> Decimal:
+        """The share of the requests that find no entry in the cache, and write it.
+
+        Requests come as independent ones do (Poisson): it is the chance that none came for as long
+        as an entry lives. Batches are together, and taken as warm.
+        """
+        if self.batch or not self.seconds:
+            return ZERO
+        a_second = float(share) * self.events / together / self.seconds
+        return Decimal(str(exp(-a_second * TTL_SECONDS[self.cache_ttl])))
 
     def caches(self, model: str) -> bool:
         """Whether the prompt cache works for a model: it has a minimum length."""
@@ -101,32 +146,38 @@ class Models:
 
 
 def cost_table(workload: Workload, prices: PriceTable, models: Models) -> list[CostRow]:
-    """What a workload costs on each model alone and as a cascade of the first two.
-
-    The prompt cache is taken to be warm: writing it now and then is not in the figures.
-    """
+    """What a workload costs on each model alone and as a cascade of the first two."""
     ways = {
         "haiku": (models.haiku,),
         "sonnet": (models.sonnet,),
         "opus": (models.opus,),
         "cascade": (models.haiku, models.sonnet),
     }
+
+    def usd(model: str, share: Decimal = Decimal(1), together: int = 1) -> Decimal | None:
+        regional = model in models.regional
+        return workload.usd_per_event(
+            model, prices, share=share, together=together, regional=regional
+        )
+
     costs = {
-        model: workload.usd_per_event(model, prices, regional=model in models.regional)
-        for model in (models.haiku, models.sonnet, models.opus)
+        models.opus: usd(models.opus),
+        models.sonnet: usd(models.sonnet),
+        models.haiku: usd(models.haiku, together=workload.events_per_request),
     }
     sonnet = costs[models.sonnet]
+    escalated = usd(models.sonnet, workload.escalated)
     rows: list[CostRow] = []
     for way, used in ways.items():
-        usd = costs[used[0]]
-        if way == "cascade" and usd is not None:
-            usd = None if sonnet is None else usd + workload.escalated * sonnet
-        if usd is None:
+        each = costs[used[0]]
+        if way == "cascade" and each is not None:
+            each = None if escalated is None else each + workload.escalated * escalated
+        if each is None:
             rows.append(CostRow(way, used, None, None, None, "a model's price is not known"))
             continue
-        month = (usd * workload.events).quantize(CENT, ROUND_HALF_UP)
-        thousand = (usd * 1000).quantize(Decimal("0.000001"), ROUND_HALF_UP).normalize()
-        share = (usd / sonnet).quantize(Decimal("0.0001"), ROUND_HALF_UP) if sonnet else None
+        month = (each * workload.events).quantize(CENT, ROUND_HALF_UP)
+        thousand = (each * 1000).quantize(Decimal("0.000001"), ROUND_HALF_UP).normalize()
+        share = (each / sonnet).quantize(Decimal("0.0001"), ROUND_HALF_UP) if sonnet else None
         rows.append(CostRow(way, used, month, thousand, share, _note(workload, used)))
     return rows
 
@@ -142,7 +193,15 @@ def _note(workload: Workload, models: tuple[str, ...]) -> str:
     if workload.cached and uncached:
         minimum = max(traits.cacheable_tokens for traits in uncached)
         return f"no prompt cache: the static part has less than {minimum} tokens"
-    return BATCH_HITS if workload.cached and workload.batch else ""
+    if workload.cached and workload.batch:
+        return BATCH_HITS
+    cold = workload.cold_share(workload.escalated) if len(models) > 1 else ZERO
+    if workload.cached and workload.escalated and cold >= SELDOM:
+        return (
+            f"{cold:.0%} of what is escalated finds the prompt cache cold and writes it, because "
+            f"it comes so seldom; an entry lives for {workload.cache_ttl}"
+        )
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +277,9 @@ class CostReport:
 def of_workload(settings: Settings, *, escalated: float, **workload: Any) -> CostReport:  # noqa: ANN401 - the fields of Workload
     """A workload on each model alone, and as a cascade; UsageError where there is no such."""
     try:
-        asked = Workload(escalated=Decimal(str(escalated)), **workload)
+        caching = settings.claude.prompt_cache
+        ttl: CacheTtl = "5m" if caching == "off" else caching
+        asked = Workload(escalated=Decimal(str(escalated)), cache_ttl=ttl, **workload)
     except ValueError as error:
         raise UsageError(f"There is no such workload: {error}.") from error
     rows = cost_table(asked, *_priced(settings))

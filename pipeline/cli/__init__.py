@@ -16,6 +16,8 @@ from pipeline.cli.kafka import lag, publish, tail, topics
 from pipeline.cli.offsets import offsets
 from pipeline.cli.operators import audit, dead_letters, forget, review
 from pipeline.cli.running import backfill, demo, local, run
+from pipeline.cli.trust import trust
+from pipeline.cli.trying import ask, init, map_sample
 
 __all__ = ["app", "main", "program"]
 
@@ -28,15 +30,18 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, run, local, publish, backfill, tail, lag),
-    *(forget, schemas, cost, evaluate, doctor, version),
+    *(init, ask, forget, cost, evaluate, doctor, version),
 )
 for command in COMMANDS:
     app.command()(command)
+app.command("map")(map_sample)
 app.add_typer(topics, name="topics")
+app.add_typer(schemas, name="schemas")
 app.add_typer(offsets, name="offsets")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(review, name="review")
 app.add_typer(audit, name="audit")
+app.add_typer(trust, name="trust")
 
 
 @app.callback()

@@ -12,6 +12,7 @@ from pipeline.cli.options import Json, OptionalPath, Strings
 
 if TYPE_CHECKING:
     from pipeline.evaluate.evaluation import Evaluation
+    from pipeline.evaluate.proposal import Aim
 
 
 def doctor(json: Json = False) -> None:
@@ -34,7 +35,12 @@ def doctor(json: Json = False) -> None:
         raise typer.Exit(console.FAILED)
 
 
-def schemas(
+schemas = typer.Typer()
+
+
+@schemas.callback(invoke_without_command=True)
+def write_schemas(
+    context: typer.Context,
     check: Annotated[bool, Option("--check", help="Only fail if the files are stale.")] = False,
     directory: Annotated[Path, Option(help="Where the files are.")] = Path("schemas"),
     stage: Annotated[
@@ -46,17 +52,53 @@ def schemas(
     from pipeline.cli.terminal import load_settings
     from pipeline.stages.api import build_stages, stage_named
 
+    if context.invoked_subcommand is not None:
+        return
     settings = load_settings()
     if stage:
         chosen = contract.generate_some([stage_named(settings.stages, name) for name in stage])
         generated = {**contract.read(directory), **chosen}
     else:
-        generated = contract.generate(tuple(build_stages(settings.stages).values()))
+        stages = tuple(build_stages(settings.stages).values())
+        generated = contract.generate(stages, settings.stages.by_name())
     if check:
         contract.check(directory, generated)
         return
     for name in contract.write(directory, generated):
         typer.echo(f"wrote {directory / name}")
+
+
+@schemas.command()
+def register(
+    *,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Only say what would be registered, and what cannot be.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Register the schemas of results at the schema registry, if their subjects allow it."""
+    from pipeline.cli.terminal import console, load_settings, output
+    from pipeline.inputs.outputs import register, targets
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.model.errors import UsageError
+    from pipeline.stages.api import build_stages
+
+    settings = load_settings()
+    names, tables = TopicNames.under(settings), settings.stages.by_name()
+    wanted = [
+        target
+        for name, stage in build_stages(settings.stages).items()
+        if tables[name].output.format != "json"
+        for target in targets(stage, tables[name], names.enriched(name))
+    ]
+    if not wanted:
+        raise UsageError(
+            "No stage has results in a registry's format: set stages.<stage>.output.format."
+        )
+    done = console.run(register(wanted, settings.registry, dry_run=dry_run))
+    output(done, [each.sentence(dry_run=dry_run) for each in done], json=json)
+    if any(each.change == "incompatible" for each in done):
+        raise typer.Exit(console.FAILED)
 
 
 def cost(
@@ -130,7 +172,16 @@ def evaluate(
         Strings, Option(help="Another setting to try, e.g. events_per_request=8; repeatable.")
     ] = None,
     target_accuracy: Annotated[float, Option(help="Accuracy to aim at, of the accepted.")] = 0.95,
-    candidates: Annotated[int, Option(min=1, max=10, help="Thresholds that are tried for it.")] = 5,
+    preset_coverage: Annotated[
+        float, Option(help="Share that the first threshold accepts, of what can be accepted.")
+    ] = 0.5,
+    trial: Annotated[
+        int | None,
+        Option(min=1, help="Which trial on these labels it is: each certifies less easily."),
+    ] = None,
+    key: Annotated[
+        str | None, Option(help="KEY of whose event it is: answers of the same may be alike.")
+    ] = None,
     fail_under: Annotated[
         float | None,
         Option(min=0, max=1, help="Exit 1 where fewer events end well with the cascade."),
@@ -161,9 +212,8 @@ def evaluate(
     wanted = Wanted(
         stage=stage,
         file=file,
-        columns=Columns(text, gold, label, tuple(field or ()), oos, path),
-        target=target_accuracy,
-        candidates=candidates,
+        columns=Columns(text, gold, label, tuple(field or ()), oos, path, key),
+        aim=_aim(target_accuracy, preset_coverage, trial),
         compare=tuple(compare or ()),
         answers=answers,
         place=_place(simulated=simulated, recorded=recorded),
@@ -195,6 +245,16 @@ def evaluate(
         console.note(warning)
     if report.fails(found, fail_under):
         raise typer.Exit(console.FAILED)
+
+
+def _aim(target: float, preset: float, trial: int | None) -> "Aim":
+    from pipeline.evaluate.proposal import Aim
+    from pipeline.model.errors import UsageError
+
+    try:
+        return Aim(target, preset, trial)
+    except ValueError as error:
+        raise UsageError(f"Nothing can be certified so: {error}.") from error
 
 
 def _place(*, simulated: bool, recorded: bool) -> str:

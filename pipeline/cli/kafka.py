@@ -67,7 +67,11 @@ def describe_topics(stages: Stages = None, json: Json = False) -> None:
 def publish(
     stage: Annotated[str, Argument(help="Whose raw topic: tickets, invoices, images, ...")],
     paths: Annotated[list[Path], Argument(help="JSON Lines, files, folders, or - for stdin.")],
+    *,
     key_field: KeyField = "id",
+    topic: Annotated[
+        str | None, Option(help="Which of those that it reads; the first one if unset.")
+    ] = None,
     validate: Annotated[
         bool, Option("--validate/--no-validate", help="Leave out what the stage cannot take.")
     ] = True,
@@ -85,7 +89,9 @@ def publish(
     items = publishing.read_items(paths, key_field=key_field)
     with console.progress("Publishing", publishing.count_items(paths)) as done:
         result = console.run(
-            publishing.publish(settings, the_stage, items, validate=validate, on_done=done)
+            publishing.publish(
+                settings, the_stage, items, topic=topic, validate=validate, on_done=done
+            )
         )
     for refusal in result.refusals:
         console.note(f"{refusal.place}: {refusal.reason}: {refusal.detail}")

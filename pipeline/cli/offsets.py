@@ -59,6 +59,9 @@ def reset_offsets(
     partition: Annotated[
         list[int] | None, Option("--partition", help="Only this one; repeatable.")
     ] = None,
+    topic: Annotated[
+        Strings, Option("--topic", help="Only of this one, where it reads several; repeatable.")
+    ] = None,
     keep_done: Annotated[
         bool, Option("--keep-done", help="What is done above the committed offset stays done.")
     ] = False,
@@ -81,6 +84,7 @@ def reset_offsets(
         partial(open_group, settings),
         now=now(),
         partitions=partition or (),
+        topics=topic or (),
         keep_done=keep_done,
         execute=execute,
     )

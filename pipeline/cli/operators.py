@@ -181,7 +181,7 @@ def _opened() -> "tuple[Settings, TopicNames, TopicReader]":
     from pipeline.operators.selection import topic_reader
 
     settings = load_settings()
-    return settings, TopicNames(settings.topics), topic_reader(settings)
+    return settings, TopicNames.under(settings), topic_reader(settings)
 
 
 def _selection(
@@ -358,7 +358,8 @@ def forget(
 
     async def work() -> "Forgotten":
         async with admin_client(settings.kafka) as admin:
-            states = await Topics(admin, settings.topics).describe(every_topic(settings))
+            topics = Topics(admin, settings.topics)
+            states = await topics.describe(every_topic(settings, await topics.existing()))
         return await forgetting.forget(
             settings,
             read,

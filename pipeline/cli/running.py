@@ -19,8 +19,8 @@ def run(
     json: Annotated[bool, Option("--json", help="Say in JSON where the dashboard is.")] = False,
 ) -> None:
     """Consume, ask, publish: the pipeline itself, until stopped."""
-    from pipeline.app import Running
     from pipeline.cli.terminal import console, load_settings
+    from pipeline.observe.dashboard import Running
     from pipeline.observe.logging import configure_logging
     from pipeline.operators.inspection import chosen
     from pipeline.runtime.process import collect_seldom
@@ -53,6 +53,9 @@ def backfill(
     ] = None,
     *,
     key_field: KeyField = "id",
+    topic: Annotated[
+        str | None, Option(help="Whose backlog, of those that the stage reads, if several.")
+    ] = None,
     normal_lane: Annotated[
         bool,
         Option(
@@ -77,7 +80,7 @@ def backfill(
     configure_logging(settings.log)
     with console.progress(f"Backfilling {stage}") as bar:
         watch = on_terminal(bar, console.note)
-        wish = Wish(stage, file, key_field, normal_lane)
+        wish = Wish(stage, file, topic, key_field, normal_lane)
         report = console.run_until_stopped(lambda stop: do(settings, wish, watch, stop, http=http))
     output(document_of(report), [sentence(report)], json=json)
     if not report.done:

@@ -6,6 +6,7 @@ them and are read by the SDK alone.
 
 - `settings`: the whole tree, `load_settings()`, what is refused, and stages of one's own.
 - `tables`: what values may be; `[kafka]`, `[claude]` and so on. `stages`: `[stages.<stage>]`.
+- `topic_names`: which topics these come to, which stage reads and writes which.
 - `thresholds`: one table with overrides by tier, stage and label. `document`: the page.
 
 Each component takes the table that it needs. Imports `model`, and of `privacy` what can be masked.
@@ -13,11 +14,14 @@ Each component takes the table that it needs. Imports `model`, and of `privacy` 
 
 from pipeline.config.settings import Settings, load_settings
 from pipeline.config.stages import (
+    KINDS,
     MOST_AT_ONCE,
     Agent,
+    ClassifySettings,
     CodeSettings,
     DocumentSettings,
     Extracting,
+    ExtractSettings,
     ExtraField,
     FileSettings,
     ImageSettings,
@@ -46,6 +50,7 @@ from pipeline.config.tables import (
     KafkaSettings,
     LogSettings,
     ModelSettings,
+    OauthSettings,
     OperatorSettings,
     Ordering,
     PrivacySettings,
@@ -65,14 +70,14 @@ from pipeline.config.tables import (
 from pipeline.config.thresholds import SonnetThresholds, StageThresholds, Thresholds
 
 __all__ = [
-    "MOST_AT_ONCE", "Agent", "BackfillSettings", "Bytes", "ClaudeSettings", "CodeSettings", "Count",
-    "DecodingSettings", "Delivery", "DocumentSettings", "EndpointSettings", "EscalationSettings",
-    "ExtraField", "Extracting", "FileSettings", "HttpSettings", "ImageSettings", "InvoiceField",
-    "InvoiceSettings", "KafkaSettings", "Label", "Labels", "LogSettings", "ModelSettings",
+    "KINDS", "MOST_AT_ONCE", "Agent", "BackfillSettings", "Bytes", "ClassifySettings",
+    "ClaudeSettings", "CodeSettings", "Count", "DecodingSettings", "Delivery", "DocumentSettings",
+    "EndpointSettings", "EscalationSettings", "ExtraField", "ExtractSettings", "Extracting",
+    "FileSettings", "HttpSettings", "ImageSettings", "InvoiceField", "InvoiceSettings",
+    "KafkaSettings", "Label", "Labels", "LogSettings", "ModelSettings", "OauthSettings",
     "OperatorSettings", "Ordering", "OwnStage", "PrivacySettings", "Provider", "RequestSettings",
     "S3Settings", "Seconds", "Section", "Settings", "Share", "SonnetThresholds",
     "StagePrivacySettings", "StageSettings", "StageThresholds", "StagesSettings", "StreamSettings",
     "TenantLimitSettings", "TenantsSettings", "TextSettings", "Thresholds", "TicketSettings",
-    "TierSettings", "TokenPrices", "TopicSettings",
-    "TracingSettings", "load_settings",
+    "TierSettings", "TokenPrices", "TopicSettings", "TracingSettings", "load_settings",
 ]  # fmt: skip

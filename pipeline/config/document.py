@@ -13,14 +13,16 @@ from typing import Any
 
 import orjson
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from pipeline.config.settings import INSTEAD, Settings
 from pipeline.config.stages import (
+    KINDS,
     Agent,
     Extracting,
     ExtraField,
     FileSettings,
+    GeneralSettings,
     Label,
     StageSettings,
     StagesSettings,
@@ -28,6 +30,7 @@ from pipeline.config.stages import (
 from pipeline.config.tables import (
     EndpointSettings,
     ModelSettings,
+    Section,
     StagePrivacySettings,
     TenantLimitSettings,
     TierSettings,
@@ -84,15 +87,32 @@ def _sections() -> Iterator[str]:
 
 
 def _of_stages() -> Iterator[str]:
-    """What stages have alike, then what each has for itself."""
-    stages = _tables(StagesSettings)
-    for shared in (StageSettings, Extracting, FileSettings):
-        having = [name for name, table in stages.items() if issubclass(table, shared)]
-        which = "every stage" if len(having) == len(stages) else ", ".join(having)
+    """What stages have alike, what makes one more, then what each has for itself."""
+    for shared in (StageSettings, Extracting, FileSettings, GeneralSettings):
+        having = [name for name, table in KINDS.items() if issubclass(table, shared)]
+        which = "every stage" if len(having) == len(KINDS) else ", ".join(having)
         yield from _of_table("stages.<stage>", shared, shared.__annotations__, f": {which}")
-    for name, table in stages.items():
-        if table.__annotations__:
+    yield from _of_table("stages.<stage>", OfAKind, OfAKind.model_fields, ": with a name of yours")
+    for name, table in KINDS.items():
+        if not table.__annotations__:
+            continue
+        if name in StagesSettings.model_fields:
             yield from _of_table(f"stages.{name}", table, table.__annotations__)
+        else:
+            note = f": of the kind {name}"
+            yield from _of_table("stages.<stage>", table, table.__annotations__, note)
+
+
+class OfAKind(Section):
+    """One more stage: a table with a name of its own, which has all settings of its kind.
+
+    It stands beside those that come with the pipeline, with topics, group, metrics of its own.
+    """
+
+    kind: str = Field(
+        description="which kind of stage it is; a class of `stage_modules` is one, too",
+        json_schema_extra={"enum": [*KINDS]},
+    )
 
 
 def _of_table(

@@ -1,9 +1,9 @@
 """The whole tree of settings, where it is read from, and what is refused.
 
 Stages of one's own are found by an entry point, or named in `stage_modules`, before the tables are
-read, so that theirs are held to their own models like any other. Such a stage is a class with a
-`name`, a `settings_model`, and the methods of `pipeline.stages.api.Stage`; docs/STAGES.md shows
-one.
+read, so that theirs are held to their own models like any other; so are further stages of a kind,
+by the tables that have one. A stage of one's own is a class with a `name`, a `settings_model`, and
+the methods of `pipeline.stages.api.Stage`; docs/STAGES.md shows one.
 """
 
 import importlib
@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
+import orjson
+from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -28,7 +29,13 @@ from pydantic_settings import (
 )
 
 from pipeline.config.inputs import RegistrySettings
-from pipeline.config.stages import OwnStage, StageSettings, StagesSettings
+from pipeline.config.stages import (
+    OwnStage,
+    StageSettings,
+    StagesSettings,
+    stages_of_kinds,
+    why_no_name,
+)
 from pipeline.config.tables import (
     BackfillSettings,
     ClaudeSettings,
@@ -48,12 +55,11 @@ from pipeline.config.tables import (
     setting,
 )
 from pipeline.config.thresholds import ThresholdTable
+from pipeline.config.topic_names import TopicNames
 from pipeline.model.errors import UsageError
 
 STAGES_GROUP = "haiku_pipeline.stages"  # the entry points of installed packages that are looked for
-_NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _REFERENCE = re.compile(r"[\w.]+:\w+")
-_TAKEN = frozenset({"escalations", "review", "all"})  # a stage, a topic, and the sum of stages
 INSTEAD = {
     "claude.answer_cache_entries": "it is always 10,000",
     "claude.answer_cache_path": "set claude.state_dir, the directory of answers.sqlite3",
@@ -214,6 +220,20 @@ class Settings(_Read):
         return self
 
     @model_validator(mode="after")
+    def _records_do_not_go_round(self) -> Self:
+        stages = self.stages.by_name()
+        named = (
+            (each.input.topics, each.input.pattern, each.output.topic, each.output.flat_topic)
+            for each in stages.values()
+        )
+        if any(map(any, named)):
+            try:
+                TopicNames(self.topics, stages).check()
+            except UsageError as error:
+                raise ValueError(str(error).removesuffix(".")) from error
+        return self
+
+    @model_validator(mode="after")
     def _overrides_are_of_stages_and_labels(self) -> Self:
         stages = self.stages.by_name()
         named = (*self.thresholds.stages, *self.escalation.second_opinion, *self.privacy.stages)
@@ -230,23 +250,38 @@ class Settings(_Read):
         return self
 
 
+def _parsed(table: object) -> object:
+    """A table that one variable holds as a whole, which is JSON there."""
+    return orjson.loads(table) if isinstance(table, str) else table
+
+
+Table = Annotated[Any, BeforeValidator(_parsed)]
+
+
 class _Modules(_Read):
     """What has to be known before the rest can be read: whose tables there are."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
     stage_modules: list[str] = Field(default_factory=list)
+    stages: dict[str, Table] = Field(default_factory=dict)
 
 
-def load_settings() -> Settings:
-    """Read the settings, those of one's own stages too; `UsageError` names each that is wrong."""
+def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - a table or a value of any setting
+    """Read the settings, with the stages that they name or make; what is `given` counts first.
+
+    Raises:
+        UsageError: It names each setting that is wrong.
+    """
     try:
-        own = find_stages(_Modules().stage_modules)
+        found = _Modules(**given)
+        own = find_stages(found.stage_modules)
+        own += stages_of_kinds(found.stages, own)
         tables = StagesSettings.extended_by(own)
         if tables is StagesSettings:
-            return Settings()
+            return Settings(**given)
         stages: Any = (tables, Field(default_factory=tables))
-        return create_model(Settings.__name__, __base__=Settings, stages=stages)()
+        return create_model(Settings.__name__, __base__=Settings, stages=stages)(**given)
     except TOMLDecodeError as error:
         raise UsageError(f"pipeline.toml is not TOML: {error}.") from error
     except SettingsError as error:
@@ -314,13 +349,10 @@ def _checked(origin: str, entry: EntryPoint) -> OwnStage:
             "fix it, or do not name or install it."
         ) from error
     name, model = getattr(stage, "name", None), getattr(stage, "settings_model", None)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UsageError(
-            f"The stage {origin} needs a `name` of lower-case letters, digits and single "
-            f"underscores, not {name!r}."
-        )
+    if not isinstance(name, str):
+        raise UsageError(f"The stage {origin} needs a `name`, which is a text, not {name!r}.")
     if not isinstance(model, type) or not issubclass(model, StageSettings):
         raise UsageError(f"The stage {origin} needs a `settings_model` that extends StageSettings.")
-    if name in _TAKEN or hasattr(BaseModel, name):
-        raise UsageError(f"The stage {origin} cannot be called {name!r}: choose another name.")
+    if name not in StagesSettings.model_fields and (wrong := why_no_name(name)) is not None:
+        raise UsageError(f"The stage {origin}: {wrong}.")
     return OwnStage(name, model, stage, origin)

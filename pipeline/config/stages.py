@@ -1,12 +1,14 @@
 """What each stage asks, and how much it takes: `[stages.<name>]`.
 
 `StageSettings` is what every stage has; the seven that come with the pipeline add their own to it:
-a team's own categories (`Label`), and further values that it wants extracted (`ExtraField`).
+a team's own categories (`Label`), and further values that it wants extracted (`ExtraField`). Any
+table with another name is one more stage of a kind: of one of the seven, of `classify` or
+`extract`, or of a class of one's own.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
@@ -14,7 +16,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, PrivateAttr, create_model, model_validator
 
-from pipeline.config.inputs import InputSettings, OutputSettings
+from pipeline.config.inputs import (
+    InputSettings,
+    MapTable,
+    OutputSettings,
+    PassThrough,
+    Where,
+)
 from pipeline.config.tables import (
     Bytes,
     Count,
@@ -138,7 +146,9 @@ ExtraFields = Annotated[
 class Extracting(Section):
     """What the settings of a stage have that extracts what a team wants."""
 
-    fields: ExtraFields = setting([], "further values to extract, into `result.fields`")
+    fields: ExtraFields = setting(
+        [], "values to extract, into `result.fields`; of the kind `extract` into `result` itself"
+    )
 
 
 class StageSettings(Section):
@@ -146,9 +156,7 @@ class StageSettings(Section):
 
     ordering: Ordering = setting("key", "what runs one at a time, in order")
     max_text_chars: Count = setting(200_000, "longer texts are dead letters")
-    audit_share: Share = setting(
-        0.01, "share of the keys whose events go to Sonnet whatever Haiku says"
-    )
+    audit_share: Share = setting(0.01, "share of the events that go to Sonnet whatever Haiku says")
     events_per_request: Annotated[int, Field(ge=1, le=100)] = setting(
         1, "small events that share one request to Haiku; evaluate before raising it"
     )
@@ -157,12 +165,16 @@ class StageSettings(Section):
     )
     budget_usd_per_day: Dollars | None = setting(None, "what the stage may spend in a day (UTC)")
     input: InputSettings = InputSettings()
-    map: dict[str, str | list[str]] = setting(
-        {}, "where the stage's fields are in what comes, each a JMESPath expression"
+    map: MapTable = setting(
+        {}, "where the stage's fields are in what comes: docs/MAPPING.md says how it is written"
     )
-    where: str | None = setting(None, "JMESPath: what it is not true of is passed over")
-    pass_through: list[str] | None = setting(
-        None, "JMESPath: what else of a record goes to the result's `source.extra`"
+    where: Where | None = setting(
+        None, "an expression: a record of which it is not true is passed over"
+    )
+    pass_through: PassThrough | None = setting(
+        None,
+        "expressions: what of a record goes to the result's `source.extra`; unset, all that "
+        "neither the stage nor `map` reads",
     )
     output: OutputSettings = OutputSettings()
 
@@ -178,12 +190,17 @@ class StageSettings(Section):
 
 @dataclass(frozen=True, slots=True)
 class OwnStage:
-    """A stage that does not come with the pipeline."""
+    """A stage that does not come with the pipeline: a class of one's own, or one more of a kind.
+
+    `build` makes it of its settings, under its class's own name; None where its kind comes with
+    the pipeline. `origin` is where it was found, for error messages. `kind` is empty for a class.
+    """
 
     name: str
     settings_model: type[StageSettings]
-    build: Callable[[Any], Any]  # makes it of its settings
-    origin: str  # where it was found, for error messages
+    build: Callable[[Any], Any] | None
+    origin: str
+    kind: str = ""
 
 
 class TicketSettings(Extracting, StageSettings):
@@ -228,7 +245,12 @@ class FileSettings(StageSettings):
         "pixels images are scaled down to; unset: as many as the model sees that is asked, 2,576 "
         "and before Claude 4.7 1,568. Fewer cost less",
     )
-    max_pdf_pages: Count = setting(100, "longer PDF files are dead letters")
+    max_pdf_pages: Count = setting(100, "longer PDF and TIFF files are dead letters")
+    split: bool = setting(
+        False,
+        "whether a PDF or TIFF file may hold several documents: where each begins is asked first, "
+        "and each becomes a record of its own (the extra split)",
+    )
     uri_allow: list[str] = setting(
         [],
         "prefixes a claim-check `uri` may start with, e.g. 'file:///data/in/' or "
@@ -271,6 +293,11 @@ class InvoiceSettings(Extracting, FileSettings):
     )
     amount_tolerance: Decimal = setting(
         Decimal("0.02"), "difference that sums may have, in the currency's units", ge=0
+    )
+    read_einvoices: bool = setting(
+        True,
+        "whether e-invoices (Factur-X, ZUGFeRD, XRechnung, UBL, CII) are read from their own data, "
+        "and asked about only where these do not agree; XML files are taken only then",
     )
 
 
@@ -381,6 +408,36 @@ class TextSettings(Extracting, StageSettings):
         return self.intents
 
 
+class GeneralSettings(Extracting, StageSettings):
+    """What the general kinds have: what they ask is in the settings alone."""
+
+    task: str = setting(
+        "",
+        "a sentence for the model: what the texts or documents are, and what is done with them",
+        max_length=500,
+    )
+    languages: list[LanguageCode] = setting([], "ISO 639-1 codes that are expected; empty for any")
+
+
+class ClassifySettings(GeneralSettings):
+    """One of a team's labels for each text."""
+
+    labels: Labels = Field(description="of which each event is one")
+
+    def deciding_labels(self) -> Sequence[Label]:
+        return self.labels
+
+
+class ExtractSettings(GeneralSettings, FileSettings):
+    """What a team wants to know of each text or file: the result has its `fields` and no others."""
+
+    @model_validator(mode="after")
+    def _extracts_something(self) -> Self:
+        if not self.fields:
+            raise ValueError("`fields` are what is extracted: name one at least")
+        return self
+
+
 class StagesSettings(Section):
     """One table a stage; of the stages that come with the pipeline unless extended."""
 
@@ -401,13 +458,23 @@ class StagesSettings(Section):
         if not own:
             return cls
         for stage in own:
-            if stage.name in cls.model_fields or hasattr(cls, stage.name):
+            is_kind = not stage.kind and stage.name in KINDS
+            if stage.name in cls.model_fields or hasattr(cls, stage.name) or is_kind:
                 raise UsageError(
                     f"The stage {stage.origin} is called {stage.name!r} like one that comes with "
                     "the pipeline: choose another name."
                 )
         tables: dict[str, Any] = {
-            stage.name: (stage.settings_model, Field(default_factory=stage.settings_model))
+            stage.name: (
+                stage.settings_model,
+                # The table of one more of a kind is there: that is where it comes from. What is not
+                # set in it, and has no default, is nothing that another value could differ from.
+                Field(
+                    default_factory=stage.settings_model.model_construct
+                    if stage.kind
+                    else stage.settings_model
+                ),
+            )
             for stage in own
         }
         extended: type[StagesSettings] = create_model(cls.__name__, __base__=cls, **tables)
@@ -431,10 +498,79 @@ class StagesSettings(Section):
     @classmethod
     def _tables_are_of_stages(cls, tables: Any) -> Any:  # noqa: ANN401 - as pydantic gives it
         if isinstance(tables, dict):
-            for name in tables:
+            for name, table in tables.items():
                 if name not in cls.model_fields:
+                    raise ValueError(_no_stage(name, cls.model_fields, KINDS))
+                own = cls.own.get(name)
+                if isinstance(table, dict) and "kind" in table and not (own and own.kind):
                     raise ValueError(
-                        f"there is no stage {name!r}; there are {', '.join(cls.model_fields)}; "
-                        "one's own are named in `stage_modules`"
+                        f"{name} is itself a kind of stage: give one more of its kind another name"
                     )
         return tables
+
+
+TableT = TypeVar("TableT", bound=StageSettings)
+KINDS: Mapping[str, type[StageSettings]] = MappingProxyType(
+    {
+        **{name: type(table) for name, table in StagesSettings().by_name().items()},
+        "classify": ClassifySettings,
+        "extract": ExtractSettings,
+    }
+)
+"""What a stage by settings may be one of, and what its table may hold; beside one's own classes."""
+
+
+def stages_of_kinds(
+    tables: Mapping[str, Any], own: Sequence[OwnStage] = ()
+) -> tuple[OwnStage, ...]:
+    """The stages that the tables make: each table whose name is none of a class, by its `kind`.
+
+    Raises:
+        UsageError: A table has no kind, or one that there is not; its name cannot be one.
+    """
+    classes = {stage.name: stage for stage in own}
+    kinds = {**KINDS, **{name: stage.settings_model for name, stage in classes.items()}}
+    found = []
+    for name, table in tables.items():
+        if name in StagesSettings.model_fields or name in classes:
+            continue
+        kind = table.get("kind") if isinstance(table, dict) else None
+        if not isinstance(kind, str) or kind not in kinds:
+            there_are = (*StagesSettings.model_fields, *classes)
+            because = _no_stage(name, there_are, kinds)
+            if kind is not None:
+                because = f"there is no kind {kind!r}; there are {', '.join(kinds)}"
+            raise UsageError(f"The settings are wrong: stages.{name}: {because}.")
+        if (wrong := why_no_name(name)) is not None:
+            raise UsageError(f"The settings are wrong: stages.{name}: {wrong}.")
+        build = classes[kind].build if kind in classes else None
+        found.append(OwnStage(name, _table_of(kind, kinds[kind]), build, f"stages.{name}", kind))
+    return tuple(found)
+
+
+def _table_of(kind: str, base: type[TableT]) -> type[TableT]:
+    """What the table of one more of a kind may hold."""
+    fields: dict[str, Any] = {"kind": (Literal[kind], ...)}
+    made: type[TableT] = create_model(base.__name__, __base__=base, **fields)
+    return made
+
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
+_TAKEN = frozenset({"escalations", "review", "all"})  # a stage, a topic, and the sum of stages
+
+
+def why_no_name(name: str) -> str | None:
+    """Why a stage cannot be called that; None where it can."""
+    if not _NAME.fullmatch(name):
+        return f"lower-case letters, digits and single underscores make a name, not {name!r}"
+    if name in _TAKEN or hasattr(StagesSettings, name):
+        return f"a stage cannot be called {name!r}: choose another name"
+    return None
+
+
+def _no_stage(name: str, there_are: Iterable[str], kinds: Iterable[str]) -> str:
+    return (
+        f"there is no stage {name!r}; there are {', '.join(there_are)}; one more of a kind says "
+        f"which with `kind` ({', '.join(kinds)}), and one's own classes are named in "
+        "`stage_modules`"
+    )

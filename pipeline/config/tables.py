@@ -4,13 +4,14 @@ Each field is a setting: its default, its unit and its meaning are written to do
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from pipeline.model.records import Tier
 from pipeline.privacy.masking import FilesRule, Masking, Rules
@@ -39,6 +40,41 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class OauthSettings(Section):
+    """Where tokens for OAUTHBEARER come from: an OpenID provider, by client credentials."""
+
+    token_endpoint: str | None = setting(
+        None, pattern=r"^https?://", description="URL that gives out tokens"
+    )
+    client_id: str | None = setting(None, "the client, as the provider knows it")
+    client_secret: SecretStr | None = setting(None, "its secret")
+    client_secret_file: Path | None = setting(
+        None, "a file with the secret, read again for each token"
+    )
+    client_auth: Literal["basic", "post"] = setting(
+        "basic", "how the secret is sent: in the header Authorization, or in the form"
+    )
+    scope: str | None = setting(None, "what tokens shall be good for; several with spaces between")
+    parameters: dict[str, str] = setting({}, "further fields of the form, e.g. `audience`")
+    extensions: dict[str, str] = setting(
+        {}, "what goes to the brokers beside the token, e.g. `logicalCluster`, `identityPoolId`"
+    )
+    ca_file: Path | None = setting(
+        None, "CA certificates for the provider's TLS; the system's if unset"
+    )
+
+    @field_validator("extensions")
+    @classmethod
+    def _fit_the_protocol(cls, extensions: dict[str, str]) -> dict[str, str]:
+        """RFC 7628, section 3.1; `auth` is the token itself."""
+        for name, value in extensions.items():
+            if name == "auth" or not re.fullmatch("[A-Za-z]+", name):
+                raise ValueError(f"extensions have names of letters, not {name!r}")
+            if not re.fullmatch(r"[\x21-\x7e \t\r\n]+", value):
+                raise ValueError(f"the value of {name} is empty, or has characters beyond ASCII")
+        return extensions
+
+
 class KafkaSettings(Section):
     """How the brokers are reached and how the consumer groups behave."""
 
@@ -47,11 +83,23 @@ class KafkaSettings(Section):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = setting(
         "PLAINTEXT", "what the brokers' listener speaks"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = setting(
-        "SCRAM-SHA-512", "how the account is proven"
+    sasl_mechanism: Literal[
+        "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM", "GSSAPI"
+    ] = setting(
+        "SCRAM-SHA-512",
+        "how the account is proven; `AWS_MSK_IAM` needs the extra `msk`, `GSSAPI` (Kerberos) the "
+        "extra `gssapi`",
     )
-    sasl_username: str | None = setting(None, "the account")
+    sasl_username: str | None = setting(None, "the account, for PLAIN and SCRAM")
     sasl_password: SecretStr | None = setting(None, "its password")
+    oauth: OauthSettings = OauthSettings()
+    aws_region: str | None = setting(
+        None, "of the cluster, for AWS_MSK_IAM; unset: AWS_REGION or AWS_DEFAULT_REGION"
+    )
+    kerberos_service_name: str = setting("kafka", "of the brokers' principal, for GSSAPI")
+    kerberos_domain_name: str | None = setting(
+        None, "host in the brokers' principal, for GSSAPI; unset: the one that is connected to"
+    )
     ssl_ca_file: Path | None = setting(None, "CA certificates; the system's if unset")
     ssl_cert_file: Path | None = setting(None, "client certificate, PEM")
     ssl_key_file: Path | None = setting(None, "client key, PEM")
@@ -64,6 +112,10 @@ class KafkaSettings(Section):
         None, "static membership: unique for each process, stable over its restarts"
     )
     request_timeout: Seconds = setting(30, "that a broker has to answer a request")
+    connection_max_idle: Seconds = setting(
+        540,
+        "without a request, after which a connection is closed; less than what is between allows",
+    )
     session_timeout: Seconds = setting(
         10, "without a heartbeat, after which a member counts as dead"
     )

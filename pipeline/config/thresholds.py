@@ -52,7 +52,14 @@ class Thresholds(Section):
     out_of_scope: Strength = setting(
         0.95, "share of the labels' examples that are closer to the others"
     )
+    document_contradicts: Strength = setting(
+        0.5, "an e-invoice whose own data do not agree, or lack what they must have"
+    )
     second_opinion: Strength = setting(0.5, "1 where a second answer decides differently")
+    boundaries: Strength = setting(
+        0.5, "1 where the pages on which documents are said to begin contradict each other"
+    )
+    first_frame: Strength = setting(2, "off: 1 where of an animation one frame was read")
     other: dict[str, float] = setting({}, "for codes of one's own stages; 0.5 where not given")
 
     def changed_by(self, own: "Thresholds") -> "Thresholds":
@@ -76,6 +83,9 @@ class SonnetThresholds(Thresholds):
     implausible: Strength = setting(0.9, "values that do not exist at all")
     unknown_language: Strength = setting(2, "off: Sonnet is who takes these")
     out_of_scope: Strength = setting(2, "off: Sonnet says `unclear` where it is")
+    document_contradicts: Strength = setting(
+        2, "off: Sonnet's answer is held to the document as any other"
+    )
     second_opinion: Strength = setting(2, "off: Sonnet is asked once")
     long_input: Strength = setting(2, "off: Sonnet is who takes long texts")
     suspected_injection: Strength = setting(2, "off: Sonnet is who takes these")

@@ -3,11 +3,20 @@
 `CHECKS` is all that is looked at, in the order in which faults should be fixed; `examination` runs
 them. A check is a function `check_<name>` that yields findings; its docstring says what it finds,
 also in docs/DOCTOR.md. `installation` and `endpoints` ask nobody, `model_api` looks at the way to
-the API and the models, `kafka_access` at brokers and permissions, `kafka_topics` at topics and
-groups.
+the API and the models, `registry` at the schema registry, `kafka_access` at brokers and
+permissions, `kafka_services` at how the account is proven and at managed services, `kafka_topics`
+at topics and groups.
 """
 
-from pipeline.doctor import endpoints, installation, kafka_access, kafka_topics, model_api
+from pipeline.doctor import (
+    endpoints,
+    installation,
+    kafka_access,
+    kafka_services,
+    kafka_topics,
+    model_api,
+    registry,
+)
 from pipeline.doctor.examination import Check, Finding, Verdict, examine, of_cluster
 
 __all__ = ["CHECKS", "Finding", "Verdict", "examine"]
@@ -33,7 +42,10 @@ CHECKS = (
     Check(installation.check_port),
     Check(installation.check_files),
     Check(installation.check_paths, "What has to be written can be written."),
+    Check(kafka_services.check_service, "The brokers are of no managed service known here."),
+    Check(registry.check_registry, "No stage needs a schema registry."),
     Check(kafka_access.check_brokers),
+    Check(kafka_services.check_authentication),
     Check(kafka_access.check_listeners, seconds=45),
     Check(kafka_topics.check_topics),
     Check(of_cluster(kafka_access.check_permissions)),

@@ -11,6 +11,7 @@ from functools import wraps
 from pipeline.config import Settings, load_settings
 from pipeline.kafka.cluster import Cluster, inspect
 from pipeline.kafka.connection import check_connection
+from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.operators.inspection import topic_names
 
@@ -197,8 +198,11 @@ async def _inspect(
 ) -> Cluster | PipelineError | None:
     if isinstance(await connected, PipelineError):
         return None
+    names = TopicNames.under(settings)
     groups = [settings.kafka.group_prefix + stage for stage in settings.enabled]
     try:
-        return await inspect(settings.kafka, topic_names(settings, None), groups)
+        named = topic_names(settings, None)
+        matched = [names.read_by(stage) for stage in settings.enabled]
+        return await inspect(settings.kafka, named, groups, matched)
     except PipelineError as error:
         return error

@@ -6,13 +6,16 @@ import os
 import resource
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.cascade.reading import adapter_of
 from pipeline.claude.gateway import SPARE_CONNECTIONS
 from pipeline.config import FileSettings, Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
+from pipeline.kafka.sasl import EXTRAS
 from pipeline.kafka.topics import ESCALATIONS
+from pipeline.model.errors import UsageError
 from pipeline.observe.web import is_loopback
 from pipeline.stages.api import build_stages
 from pipeline.stages.checks import scope
@@ -56,7 +59,9 @@ def check_settings(site: Site) -> Iterator[Finding]:
 
 
 def check_stages(site: Site) -> Iterator[Finding]:
-    """Finds a stage in `enabled` that does not exist; escalations that nobody would read."""
+    """Finds a stage in `enabled` that does not exist, or whose mapping names a field that it does
+    not read; escalations that nobody would read.
+    """
     enabled = site.settings.enabled
     known = [*build_stages(site.settings.stages), ESCALATIONS]
     unknown = [name for name in enabled if name not in known]
@@ -65,6 +70,12 @@ def check_stages(site: Site) -> Iterator[Finding]:
             f"There is no stage {', '.join(unknown)}." if unknown else "No stage is enabled.",
             why="`pipeline run` would not start.",
             advice=f"Set `enabled` to some of {', '.join(known)}.",
+        )
+    elif (wrong := _wrong_mapping(site.settings, enabled)) is not None:
+        yield failed(
+            wrong,
+            why="`pipeline run` would not start.",
+            advice="`pipeline map STAGE --sample FILE` shows what comes of a mapping.",
         )
     elif ESCALATIONS not in enabled:
         yield warning(
@@ -75,6 +86,18 @@ def check_stages(site: Site) -> Iterator[Finding]:
         )
     else:
         yield ok(f"Enabled: {', '.join(enabled)}.")
+
+
+def _wrong_mapping(settings: Settings, enabled: Sequence[str]) -> str | None:
+    """Why the records of a stage cannot be read with its settings."""
+    stages = build_stages(settings.stages)
+    try:
+        for name in enabled:
+            if name in stages:
+                adapter_of(settings, stages[name])
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def check_extras(site: Site) -> Iterator[Finding]:
@@ -90,6 +113,23 @@ def check_extras(site: Site) -> Iterator[Finding]:
             "escalation.scope is `encoder`, and the encoder is not installed.",
             why="`pipeline run` does not start without it.",
             advice="`pip install 'haiku-pipeline[encoder]'`, or set it to `words`.",
+        )
+    kafka = site.settings.kafka
+    if kafka.security_protocol.startswith("SASL_") and kafka.sasl_mechanism in EXTRAS:
+        extra, module = EXTRAS[kafka.sasl_mechanism]
+        if not is_installed(module):
+            yield failed(
+                f"kafka.sasl_mechanism is {kafka.sasl_mechanism}, whose package is not installed.",
+                why="No broker can be connected to without it.",
+                advice=f"`pip install 'haiku-pipeline[{extra}]'`.",
+            )
+    tables = site.settings.stages.by_name()
+    split = [name for name, table in tables.items() if getattr(table, "split", False)]
+    if split and not is_installed("pypdfium2"):
+        yield failed(
+            f"stages.{split[0]}.split is set, and PDFium, which shows pages, is not installed.",
+            why="`pipeline run` does not start without it.",
+            advice="`pip install 'haiku-pipeline[split]'`, or unset it.",
         )
     if not is_installed("noida_db"):
         yield ok(

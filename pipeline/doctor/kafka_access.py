@@ -7,7 +7,7 @@ write one, although each bad record costs no more than itself.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError
@@ -19,12 +19,14 @@ from pipeline.kafka.brokers import delivery_in_force
 from pipeline.kafka.cluster import BrokerAt, Cluster, conflicts
 from pipeline.kafka.connection import (
     BrokerUnreachable,
+    NoProof,
     NotPermitted,
     TlsMismatch,
     WrongCredentials,
     bare_client,
     check_connection,
 )
+from pipeline.kafka.sasl import account
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.operators.inspection import topic_names
@@ -70,14 +72,12 @@ async def check_brokers(site: Site) -> AsyncIterator[Finding]:
 def _why_and_advice(error: PipelineError, kafka: KafkaSettings) -> tuple[str, str]:
     advice = "Fix [kafka] in the settings."
     match error:
+        case NoProof():
+            return "No broker was asked: without that it lets nobody in.", advice
         case WrongCredentials():
-            return (
-                "A broker is there and does not let this user in.",
-                (
-                    "Compare kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password "
-                    "(PIPELINE_KAFKA__SASL_PASSWORD) with what the brokers' administrator gave you."
-                ),
-            )
+            advice = "Compare the protocol, the mechanism and the account under [kafka] with what "
+            advice += "the brokers' administrator gave you."
+            return "A broker is there and does not let this user in.", advice
         case TlsMismatch():
             host = kafka.bootstrap_servers.partition(",")[0]
             return (
@@ -122,15 +122,18 @@ async def _reach(kafka: KafkaSettings, broker: BrokerAt) -> Finding | None:
     return None
 
 
-def operations_needed(settings: Settings) -> Mapping[str, frozenset[str]]:
-    """What has to be allowed on each topic. Pure."""
-    names = TopicNames(settings.topics)
-    sources = {names.read_by(stage) for stage in settings.enabled}
+def operations_needed(
+    settings: Settings, existing: Collection[str] = ()
+) -> Mapping[str, frozenset[str]]:
+    """What has to be allowed on each topic; of patterns, on those that exist. Pure."""
+    names = TopicNames.under(settings)
+    read = (names.read_by(stage).among(existing) for stage in settings.enabled)
+    sources = {name for topics in read for name in topics}
     # Publishers write the first; `pipeline dead-letters` and `review`, the others.
-    raw = (names.raw(stage) for stage in settings.enabled)
+    raw = (name for name in sources if not names.is_written(name))
     others = {*raw, names.audit, *names.compacted}
     needed = {}
-    for name in topic_names(settings, None):
+    for name in topic_names(settings, None, existing):
         operations = set() if name in others else {"Write"}
         needed[name] = frozenset(operations | ({"Read"} if name in sources else set()))
     if settings.has_budget:
@@ -162,11 +165,11 @@ def check_permissions(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 
 def _user(settings: Settings) -> str:
-    return settings.kafka.sasl_username or "this client"
+    return account(settings.kafka)
 
 
 def _of_topics(settings: Settings, cluster: Cluster, user: str) -> Iterator[Finding]:
-    needed = operations_needed(settings)
+    needed = operations_needed(settings, cluster.topics)
     # What the pipeline only names, such as the marks of operators, it need not see.
     hidden = sorted(name for name in cluster.forbidden if needed.get(name))
     if hidden:
@@ -264,18 +267,20 @@ def writers(topic: str, grants: Iterable[Grant]) -> set[str]:
 
 def guarded(settings: Settings) -> tuple[str, ...]:
     """The topics that publishers must not be able to write to."""
-    names = TopicNames(settings.topics)
-    results = (names.enriched(stage) for stage in settings.enabled if stage != "escalations")
+    names = TopicNames.under(settings)
+    stages = (stage for stage in settings.enabled if stage != "escalations")
+    results = (topic for stage in stages for topic in names.results_of(stage))
     shared = (names.escalations, names.review, names.dead_letters, names.audit)
     return (*shared, *names.compacted, *results)
 
 
 def judged(settings: Settings, grants: Sequence[Grant]) -> Iterator[Finding]:
     """What the access control list comes to. Pure."""
-    names = TopicNames(settings.topics)
-    raw = [names.raw(stage) for stage in settings.enabled if stage != "escalations"]
+    names = TopicNames.under(settings)
+    stages = [stage for stage in settings.enabled if stage != "escalations"]
+    raw = [topic for stage in stages for topic in names.read_by(stage).topics]
     publishers = set().union(*(writers(topic, grants) for topic in raw))
-    for principal in sorted(publishers - {f"User:{settings.kafka.sasl_username}"}):
+    for principal in sorted(publishers - {f"User:{account(settings.kafka)}"}):
         reached = [topic for topic in guarded(settings) if principal in writers(topic, grants)]
         if reached:
             yield warning(

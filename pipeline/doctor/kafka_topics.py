@@ -17,9 +17,10 @@ _FUTURE = 60.0
 """Seconds that a publisher's clock may be ahead of ours."""
 
 
-def _sources(settings: Settings) -> dict[str, str]:
-    names = TopicNames(settings.topics)
-    return {stage: names.read_by(stage) for stage in settings.enabled}
+def _sources(settings: Settings, cluster: Cluster) -> dict[str, tuple[str, ...]]:
+    """What each enabled stage reads: the topics that it names, and those it matches."""
+    names = TopicNames.under(settings)
+    return {stage: names.read_by(stage).among(cluster.topics) for stage in settings.enabled}
 
 
 async def check_topics(site: Site) -> AsyncIterator[Finding]:
@@ -38,7 +39,8 @@ async def check_topics(site: Site) -> AsyncIterator[Finding]:
 
 def of_topics(site: Site, cluster: Cluster) -> Iterator[Finding]:
     """What is missing or different; pure."""
-    names, budget = topic_names(site.settings, None), TopicNames(site.settings.topics).budget
+    known = TopicNames.under(site.settings)
+    names, budget = topic_names(site.settings, None, cluster.topics), known.budget
     missing = [
         name for name in names if name not in cluster.topics and name not in cluster.forbidden
     ]
@@ -55,8 +57,16 @@ def of_topics(site: Site, cluster: Cluster) -> Iterator[Finding]:
             f"These do not exist: {', '.join(missing)}.",
             why="What reads or writes them waits for ever.",
             advice="`pipeline topics create`; or set topics.prefix and the names in [topics] to "
-            "those that exist.",
+            "those that exist, or the stages' input.topics and output.topic.",
         )
+    for stage, topics in _sources(site.settings, cluster).items():
+        if not topics:
+            yield warning(
+                f"No topic matches stages.{stage}.input.pattern.",
+                why="It reads nothing until there is one, which it takes up by itself.",
+                advice="Is that meant? It has to match whole names, of topics that this user may "
+                "see; what the pipeline itself writes is never among them.",
+            )
     for topic in cluster.topics.values():
         cleanup = topic.configs.get("cleanup.policy")
         state = TopicState(
@@ -66,7 +76,7 @@ def of_topics(site: Site, cluster: Cluster) -> Iterator[Finding]:
             cleanup=cleanup,
             retention=seconds_of(topic.configs.get("retention.ms")),
         )
-        for difference in differences(state, site.settings.topics):
+        for difference in differences(state, site.settings.topics, known):
             yield warning(
                 f"{topic.name} is not what the settings say.",
                 why=difference,
@@ -79,21 +89,24 @@ def of_topics(site: Site, cluster: Cluster) -> Iterator[Finding]:
 def check_partitions(site: Site, cluster: Cluster) -> Iterator[Finding]:
     """Finds fewer partitions than members; a single one."""
     prefix = site.settings.kafka.group_prefix
-    for stage, name in _sources(site.settings).items():
-        topic = cluster.topics.get(name)
-        if topic is None:
+    for stage, sources in _sources(site.settings, cluster).items():
+        topics = [cluster.topics[name] for name in sources if name in cluster.topics]
+        if not topics:
             continue
+        partitions = sum(topic.partitions for topic in topics)
+        name, have = ", ".join(topic.name for topic in topics), "has" if not topics[1:] else "have"
         group = cluster.groups.get(prefix + stage)
         members = 0 if group is None else len(group.members)
-        if members > topic.partitions:
+        if members > partitions:
             yield warning(
-                f"{name} has {topic.partitions} partitions and group {prefix}{stage} "
+                f"{name} {have} {partitions} partitions and group {prefix}{stage} "
                 f"{members} members.",
                 why="A partition has one reader, so the others have nothing to do.",
-                advice=f"`kafka-topics.sh --alter --topic {name} --partitions {members}`, once "
+                advice=f"`kafka-topics.sh --alter --topic {topics[0].name} --partitions "
+                f"{topics[0].partitions + members - partitions}`, once "
                 "the group has drained, as keys change their partition; or run fewer.",
             )
-        elif topic.partitions == 1:
+        elif partitions == 1:
             yield warning(
                 f"{name} has one partition.",
                 why="A second replica or worker has nothing to do.",
@@ -146,7 +159,7 @@ def check_broker_sizes(site: Site, cluster: Cluster) -> Iterator[Finding]:
     """Finds max.message.bytes of a topic (which limits what is compressed), or the brokers' limit
     on requests, below what stages take; raw topics that take more than a dead letter may have.
     """
-    settings, names = site.settings, TopicNames(site.settings.topics)
+    settings, names = site.settings, TopicNames.under(site.settings)
     most = settings.topics.max_message_bytes
 
     def takes(name: str) -> int | None:
@@ -156,8 +169,9 @@ def check_broker_sizes(site: Site, cluster: Cluster) -> Iterator[Finding]:
     # Whatever comes in must fit where it is put aside.
     room = min(most, takes(names.dead_letters) or most)
     for stage, setting, limit in size_limits(settings):
-        raw, factors = names.raw(stage), (1.0, BASE64, 1.0)
-        for name, factor in zip((raw, names.escalations, names.dead_letters), factors, strict=True):
+        raws = names.read_by(stage).among(cluster.topics)
+        factors = {**dict.fromkeys(raws, 1.0), names.escalations: BASE64, names.dead_letters: 1.0}
+        for name, factor in factors.items():
             taken = takes(name)
             if taken is not None and taken < limit * factor:
                 yield warning(
@@ -169,8 +183,10 @@ def check_broker_sizes(site: Site, cluster: Cluster) -> Iterator[Finding]:
                     advice=f"`kafka-configs.sh --alter --topic {name} --add-config "
                     f"max.message.bytes={most}`, or lower {setting}.",
                 )
-        taken = takes(raw)
-        if taken is not None and taken > room:
+        for raw in raws:
+            taken = takes(raw)
+            if taken is None or taken <= room:
+                continue
             yield warning(
                 f"Topic {raw} takes records of {taken:,} bytes, and no dead letter may have more "
                 f"than {room:,}.",
@@ -194,7 +210,8 @@ def check_cleaning(site: Site, cluster: Cluster) -> Iterator[Finding]:
     """Finds compaction of a topic, which deletes events that are not processed; a short
     retention.
     """
-    names, sources = TopicNames(site.settings.topics), set(_sources(site.settings).values())
+    names = TopicNames.under(site.settings)
+    sources = {name for read in _sources(site.settings, cluster).values() for name in read}
     for topic in cluster.topics.values():
         policy = topic.configs.get("cleanup.policy", "")
         if "compact" in policy and topic.name not in names.compacted:
@@ -254,7 +271,8 @@ async def check_progress(site: Site) -> AsyncIterator[Finding]:
     """
     cluster, kafka, now = await site.cluster(), site.settings.kafka, site.now()
     starts_at_end = kafka.auto_offset_reset == "latest"
-    for stage, name in _sources(site.settings).items():
+    read = _sources(site.settings, cluster).items()
+    for stage, name in ((stage, name) for stage, names in read for name in names):
         topic = cluster.topics.get(name)
         if topic is None:
             continue

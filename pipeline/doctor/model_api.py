@@ -15,7 +15,7 @@ import aiohttp
 from pipeline.cascade.policy import opinions
 from pipeline.cascade.prompt_sizes import prefixes
 from pipeline.claude.billing import PriceTable
-from pipeline.claude.gateway import Gateway, Probe
+from pipeline.claude.gateway import Gateway
 from pipeline.claude.model_facts import (
     PARTNERS_OWN_SCHEDULE,
     RETIREMENTS_AS_OF,
@@ -23,6 +23,7 @@ from pipeline.claude.model_facts import (
     facts_of,
 )
 from pipeline.claude.model_ids import base_id
+from pipeline.claude.probes import Probe
 from pipeline.config import Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
 from pipeline.model.records import Tier

@@ -4,5 +4,5 @@
   both tiers, through `recording`, so that no answer is paid for twice.
 - `strategies` replays the cascade over the recorded answers, `measures` counts, `proposal` looks
   for a threshold that can be certified. All three are pure.
-- `report` says it: on a terminal, as JSON (`evaluation/1`) and as a page (`report.html`).
+- `report` says it: on a terminal, as JSON (`evaluation/2`) and as a page (`report.html`).
 """

@@ -16,13 +16,13 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from pipeline.cascade.deciding import CascadePolicy, ask_tier, known_or_query, read_from, unanswered
 from pipeline.cascade.policy import Policy, StagePolicy, policy_of
-from pipeline.cascade.processor import CascadePolicy, ask_tier, unanswered
 from pipeline.cascade.reading import (
+    NOT_ASKED,
     AnyStage,
     Reading,
     of_stage,
-    published_result,
     stages_by_tier,
 )
 from pipeline.claude.gateway import Gateway
@@ -30,6 +30,7 @@ from pipeline.config import Settings, StageSettings, StageThresholds
 from pipeline.evaluate.comparison import Scoring, letters
 from pipeline.evaluate.labelled_events import Columns, Labelled, LabelledFile, read_labelled
 from pipeline.evaluate.measures import Measures, measure
+from pipeline.evaluate.proposal import Aim
 from pipeline.evaluate.recording import (
     SCHEMA,
     Baseline,
@@ -42,7 +43,7 @@ from pipeline.evaluate.recording import (
 )
 from pipeline.evaluate.strategies import Case, Strategy, TierOutcome
 from pipeline.model.errors import FileUnavailable, InvalidEvent, UsageError
-from pipeline.model.questions import Asker, Query, first_questions
+from pipeline.model.questions import Asker, KnownResult, Query, first_questions
 from pipeline.model.records import Tier
 from pipeline.runtime.database import Database
 from pipeline.stages.api import RawEvent, encoder_for, label_of, stage_named
@@ -65,8 +66,7 @@ class Wanted:
     stage: str
     file: Path  # labelled events
     columns: Columns  # where things are in a line of it
-    target: float  # the share of accepted answers that shall be right
-    candidates: int  # thresholds that may be tried for it
+    aim: Aim  # what is to be certified
     compare: tuple[str, ...]  # other settings, each as `variant` takes them
     answers: Path  # the file in which answers are kept
     place: str  # where the models are: `simulated`, or the address of the API
@@ -204,8 +204,7 @@ async def evaluate(
                 cases,
                 policies,
                 fields=[each.field for each in scoring.truths],
-                target=wanted.target,
-                candidates=wanted.candidates,
+                aim=wanted.aim,
             ),
             fingerprint=Fingerprint.of(
                 settings,
@@ -223,6 +222,7 @@ async def evaluate(
         for each in (base, *others)
         for trace in each.measures.traces
         for outcome in (trace.case.haiku, trace.case.sonnet)
+        if outcome.model != NOT_ASKED
     ]
     before = {each.case.id: each.case.haiku.right for each in base.measures.traces}
     return replace(
@@ -240,7 +240,7 @@ async def evaluate(
             for changes, other in zip(wanted.compare, others, strict=True)
         ),
         remarks=tuple(
-            _remarks(settings, wanted.stage, labelled, measured=bool(base.measures.traces))
+            _remarks(settings, wanted.stage, labelled, [each.case for each in base.measures.traces])
         ),
         baseline=None
         if wanted.baseline is None or prepared.earlier is None
@@ -276,7 +276,9 @@ class _Asking:
             elif sonnet is not None:
                 label = event.truth.get(self.scoring.label) if self.scoring.label else None
                 named = None if label is None else str(label)
-                cases.append(Case(event.id, named, event.out_of_scope, event.truth, haiku, sonnet))
+                cases.append(
+                    Case(event.id, event.key, named, event.out_of_scope, event.truth, haiku, sonnet)
+                )
         return cases, dead
 
     async def _ask_all(
@@ -304,20 +306,25 @@ class _Asking:
             event: RawEvent = of_stage(
                 stage.name, stage.parse, labelled.value, key=None, headers=headers
             )
+            own = self.policy[stage.name, tier]
             try:
-                query = await self.reading.ask_about(stage, event)
+                about, against = await known_or_query(self.reading, own, tier, stage, event)
             except FileUnavailable as failure:
                 found = unanswered(failure)
             else:
-                if tier is Tier.HAIKU:
-                    self.queries.append(query)
-                cascade = CascadePolicy(self.recording.session(), self.policy, tier)
-                found = await ask_tier(cascade.asker, tier, stage, event, query)
-                found = await cascade.second_opinion(stage, event, found)
+                if isinstance(about, KnownResult):
+                    found = read_from(about)
+                else:
+                    if tier is Tier.HAIKU:
+                        self.queries.append(about)
+                    cascade = CascadePolicy(self.recording.session(), self.policy, tier)
+                    found = await ask_tier(cascade.asker, tier, stage, event, about)
+                    found = replace(found, signals=(*found.signals, *against))
+                    found = await cascade.second_opinion(stage, event, found)
         except InvalidEvent as invalid:
             return DeadLetter(labelled.id, invalid.reason.value, invalid.detail)
         answer = found.answer
-        result = published_result(stage, event, answer)
+        result = found.published(stage, event)
         fields = self.scoring.compare(labelled.truth, result or {})
         if result is None:
             # Nothing is not a right answer, even where there is nothing to be found.
@@ -326,7 +333,7 @@ class _Asking:
             right=not labelled.out_of_scope and self.scoring.is_right(fields),
             fields=fields,
             said=None if answer is None else label_of(stage, answer),
-            gave_up=answer is None or answer.unclear,
+            gave_up=result is None or (answer is not None and answer.unclear),
             confidence=None if answer is None else answer.stated_confidence,
             signals=found.signals,
             usage=found.usage,
@@ -337,10 +344,15 @@ class _Asking:
 
 
 def _remarks(
-    settings: Settings, stage: str, labelled: LabelledFile, *, measured: bool
+    settings: Settings, stage: str, labelled: LabelledFile, measured: Sequence[Case]
 ) -> Iterator[str]:
     if not measured:
         yield "No event could be measured."
+    if read := sum(case.haiku.model == NOT_ASKED for case in measured):
+        yield (
+            f"{read} of {len(measured)} events were read from their own data: where this says what "
+            "the first model answered, that is counted for them, at no cost."
+        )
     own: StageSettings = settings.stages.by_name().get(stage, StageSettings())
     known = [name for each in own.deciding_labels() for name in (each.name, each.queue) if name]
     label = labelled.scoring.label

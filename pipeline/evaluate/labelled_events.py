@@ -29,6 +29,7 @@ class Columns:
     fields: tuple[str, ...] = ()  # the same for further fields
     out_of_scope: str = "oos"  # a yes or no: the event belongs to no label
     path: str = "path"  # the event's file, relative to the labelled file
+    key: str | None = None  # whose event it is; each is its own where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Labelled:
     headers: Headers
     truth: Mapping[str, JsonValue]
     out_of_scope: bool
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,13 @@ def read_labelled(path: Path, stage: Stage[Any, Any], columns: Columns) -> Label
         if event_id in events:
             raise UsageError(f"{path} has two events {event_id!r}: each id must be there once.")
         line["id"] = event_id
+        key = event_id if columns.key is None else line.get(columns.key, gold.get(columns.key))
+        if key is None:
+            raise UsageError(
+                f"{place}: has no {columns.key!r}, which --key says whose event it is."
+            )
         value, headers = _record_of(path, place, line, stage, columns)
-        events[event_id] = Labelled(event_id, value, headers, truth, out_of_scope)
+        events[event_id] = Labelled(event_id, value, headers, truth, out_of_scope, str(key))
     return LabelledFile(tuple(events.values()), scoring)
 
 

@@ -17,15 +17,14 @@ from operator import itemgetter
 from pipeline.cascade.policy import StagePolicy
 from pipeline.evaluate import strategies
 from pipeline.evaluate.proposal import (
-    Measured,
-    Part,
+    Aim,
     Proposal,
     accepts_with,
     counted_doubts,
     doubt,
     measured,
-    part_of,
     propose,
+    published_by,
     with_confidence,
 )
 from pipeline.evaluate.strategies import (
@@ -188,7 +187,6 @@ class Measures:
     risk_coverage: Selection
     cost_accuracy: TradeOff
     sweep: tuple[Swept, ...]
-    parts: Mapping[Part, int]
     proposal: Proposal
     traces: tuple[CascadeTrace, ...]
 
@@ -198,16 +196,13 @@ def measure(
     policies: Mapping[Tier, StagePolicy],
     *,
     fields: Sequence[str],
-    target: float,
-    candidates: int,
+    aim: Aim,
 ) -> Measures:
-    """Work out everything; `target` is the share of accepted answers that shall be right."""
+    """Work out everything; `aim` says what is to be certified."""
     first = policies[Tier.HAIKU]
     traces = _traces(cases, first, policies[Tier.SONNET])
     answers = [(doubt(case.haiku, first), case.haiku.right) for case in cases]
-    parts: dict[Part, list[Measured]] = {part: [] for part in Part}
-    for case in cases:
-        parts[part_of(case.id)].append(measured(case.haiku, first))
+    tested = [measured(case.haiku, first, case.key) for case in cases]
     return Measures(
         items=len(cases),
         haiku=strategies.alone("Haiku alone", cases, lambda case: case.haiku),
@@ -223,11 +218,10 @@ def measure(
             Tier.HAIKU: calibration(case.haiku for case in cases),
             Tier.SONNET: calibration(case.sonnet for case in cases),
         },
-        risk_coverage=selection(answers, 1 - target),
-        cost_accuracy=_trade_off(cases, first, target),
+        risk_coverage=selection(answers, aim.risk),
+        cost_accuracy=_trade_off(cases, first, aim.target),
         sweep=tuple(_sweep(cases, policies)),
-        parts={part: len(found) for part, found in parts.items()},
-        proposal=propose(parts, target, candidates=candidates),
+        proposal=propose(tested, aim, published_by(traces)),
         traces=tuple(traces),
     )
 

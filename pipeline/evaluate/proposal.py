@@ -1,219 +1,206 @@
-"""Which confidence may be trusted: thresholds tried on one part, certified on another.
+"""Which confidence may be trusted, and what labels prove of what is accepted with it.
 
-The one threshold that is chosen is that of `low_confidence`; all other doubts stay as they are
-set. What it is worth is said by a third part, which chose nothing. The bound on the share of
-errors is exact, without any approximation.
+The one threshold that is proposed is that of `low_confidence`; all other doubts stay as they are
+set. Thresholds are tested in an order that is fixed before anybody looks at what is right: from
+the one that accepts a preset share of the answers, each accepting more than the one before, until
+one fails. So every test may use all of the permitted error, and no label is spent on choosing.
 """
 
-import hashlib
 import math
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from pipeline.cascade.policy import DEFAULT_THRESHOLD, FAILURES, StagePolicy
-from pipeline.evaluate.strategies import Accepts, TierOutcome
+from pipeline.evaluate.strategies import Accepts, CascadeTrace, End, TierOutcome
+from pipeline.trust.certificates import (
+    ErrorBudget,
+    Finding,
+    Verdict,
+    judge,
+    labels_needed,
+    upper_bound,
+)
 
-_MOST_ITEMS = 1 << 20  # more than people label: beyond it no number is said to be enough
-
-
-def at_most(errors: int, items: int, share: float) -> float:
-    """The probability of no more than `errors` among `items` that go wrong with this share."""
-    if share <= 0 or errors >= items:
-        return 1.0
-    if share >= 1:
-        return 0.0
-    # From the last term down, each by its ratio to the one before.
-    term = math.exp(
-        math.lgamma(items + 1)
-        - math.lgamma(errors + 1)
-        - math.lgamma(items - errors + 1)
-        + errors * math.log(share)
-        + (items - errors) * math.log1p(-share)
-    )
-    terms, odds = [], (1 - share) / share
-    for count in range(errors, -1, -1):
-        terms.append(term)
-        term *= count / (items - count + 1) * odds
-    return min(1.0, math.fsum(terms))
-
-
-def upper_bound(errors: int, items: int, alpha: float) -> float:
-    """Clopper and Pearson's upper bound on the true share of errors.
-
-    The share above which so few errors among so many items would be seen with a probability below
-    `alpha`, e.g. 0.05; 1 where nothing was looked at.
-    """
-    if not 0 <= errors <= items or not 0 < alpha < 1:
-        raise ValueError("errors must be among the items, and alpha between 0 and 1")
-    if errors == items:
-        return 1.0
-    low, high = errors / items, 1.0
-    for _ in range(60):  # halvings: below the precision of a double
-        middle = (low + high) / 2
-        if at_most(errors, items, middle) > alpha:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def items_needed(risk: float, alpha: float, *, error_rate: float = 0.0) -> int | None:
-    """How many accepted items it takes to certify that their share of errors is at most `risk`.
-
-    The smallest number at which the bound holds, for the share of errors that is expected; None
-    where these are too many for any. `alpha` is how often the statement may be wrong.
-    """
-    if not 0 < risk < 1 or not 0 < alpha < 1:
-        raise ValueError("risk and alpha lie between 0 and 1")
-    if error_rate <= 0:
-        return math.ceil(math.log(alpha) / math.log1p(-risk))
-    if error_rate >= risk:
-        return None
-
-    def certifies(items: int) -> bool:
-        return at_most(math.ceil(items * error_rate), items, risk) <= alpha
-
-    low, high = 0, 64
-    while not certifies(high):
-        low, high = high, high * 2
-        if high > _MOST_ITEMS:
-            return None
-    return bisect_left(range(high), True, lo=low + 1, hi=high, key=certifies)
-
-
-FIT_SHARE = 0.2
-THRESHOLD_SHARE = 0.5  # the largest: certifying takes many items; what is left is the report's
-
-
-class Part(StrEnum):
-    """Disjoint parts of a labelled file: what chooses thresholds must not also praise them.
-
-    The examples of a prompt are a fourth, which is in no labelled file.
-    """
-
-    FIT = "fit"  # says which thresholds are worth a try
-    THRESHOLD = "threshold"  # certifies one of them
-    REPORT = "report"  # says what it is worth
-
-
-def part_of(event_id: str) -> Part:
-    """The part of an event: by its id alone, so that it stays where it is when a file grows."""
-    digest = hashlib.blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    place = int.from_bytes(digest) / 2**64
-    if place < FIT_SHARE:
-        return Part.FIT
-    return Part.THRESHOLD if place < FIT_SHARE + THRESHOLD_SHARE else Part.REPORT
-
-
-CONFIDENCE = 0.95  # one evaluation in twenty may certify what does not hold
-MOST_CANDIDATES = 10
-DEFAULTS = (0.05, 0.1, 0.2, 0.3, 0.5)  # tried where there is no part that could say what to try
+PRESET = 0.5
+"""The share of what can be accepted at all that the first threshold accepts, unless it is set."""
+STEP = 0.1
+"""By how much more the next one does."""
+DEFAULTS = (0.1, 0.2, 0.3, 0.5, 1.0)
+"""Thresholds to test where no answer can be accepted at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An answer, as far as the choice of a threshold needs it."""
+    """An answer, as far as the choice of a threshold needs it.
 
-    strength: float | None  # of `low_confidence`; None where it is escalated for another reason
+    `strength` is that of `low_confidence`; None where it is escalated for another reason. Answers
+    of the same `key` may be alike.
+    """
+
+    strength: float | None
     right: bool
+    key: str
 
     def accepted(self, threshold: float) -> bool:
         return self.strength is not None and not (0 < self.strength >= threshold)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    threshold: float  # of `low_confidence`
-    items: int  # answers of the part it was tried on
-    accepted: int  # of these
-    wrong: int  # of the accepted ones
-    upper: float  # the bound that the true share of wrong answers stays below
+class Certified:
+    """What labels say of a set of accepted answers.
+
+    `upper` is what the true share of wrong ones stays below, at the confidence that is stated; None
+    where answers of a key are alike, since no such bound is known then.
+    """
+
+    what: str
+    finding: Finding
+    upper: float | None
+    holds: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a threshold comes to on answers that had no part in choosing it."""
+class Step:
+    """A threshold of `low_confidence` that was to be tested; `holds` is None where it was not."""
 
+    threshold: float
     items: int
     accepted: int
     wrong: int
+    upper: float | None
+    holds: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What can be said about a target accuracy."""
+    """What can be said about a target accuracy.
 
-    target: float  # the share of accepted answers that shall be right
-    confidence: float  # how sure the statement is
-    candidates: tuple[Candidate, ...]  # fixed before the answers were looked at
-    chosen: Candidate | None  # accepts most of those that hold; None where none does
-    outcome: Outcome | None  # of the chosen threshold, on the part that is left for the report
-    accepted_needed: int  # accepted answers without any error that would do for one candidate
-    items_needed: int | None  # labelled events, were more like these; None: wrong too often
+    Args:
+        target: The share of accepted answers that shall be right.
+        alpha: How often what is said may be wrong.
+        steps: In the order in which they were tested.
+        chosen: The last that holds; None where the first does not.
+        published: What the settings in force accept, by each tier and in all; each by itself.
+        accepted_needed: Accepted answers without any error that would do.
+        items_needed: Labelled events, were more like these; None: wrong too often.
+    """
+
+    target: float
+    alpha: float
+    steps: tuple[Step, ...]
+    chosen: Step | None
+    published: tuple[Certified, ...]
+    accepted_needed: int
+    items_needed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What is to be certified, and how.
+
+    Args:
+        target: The share of accepted answers that shall be right.
+        preset: The share of what can be accepted at all that the first threshold accepts.
+        trial: Which trial on these labels it is, where there are several: another prompt, another
+            look at a file that has grown. None: there is no other.
+    """
+
+    target: float
+    preset: float = PRESET
+    trial: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.target < 1:
+            raise ValueError("a target accuracy lies between 0 and 1")
+        if not 0 < self.preset <= 1:
+            raise ValueError("a coverage lies between 0 and 1")
+
+    @property
+    def risk(self) -> float:
+        return round(1 - self.target, 12)
+
+    @property
+    def alpha(self) -> float:
+        budget = ErrorBudget()
+        return budget.alpha if self.trial is None else budget.of_trial(self.trial)
 
 
 def propose(
-    parts: Mapping[Part, Sequence[Measured]],
-    target: float,
-    *,
-    candidates: int = 5,
-    confidence: float = CONFIDENCE,
+    answers: Sequence[Measured], aim: Aim, published: Mapping[str, Sequence[Verdict]]
 ) -> Proposal:
-    """Choose a threshold that keeps the risk of accepted answers below `1 - target`.
+    """Find the threshold that accepts most and keeps the risk below `1 - target`.
 
-    Each of the candidates has its share of the permitted error (Bonferroni), so trying several
-    does not weaken what is said about the one that is chosen.
+    `published` has what the settings in force accept, by who decided.
     """
-    if not 0 < target < 1:
-        raise ValueError("a target accuracy lies between 0 and 1")
-    risk = round(1 - target, 12)
-    tried = thresholds_to_try(parts[Part.FIT], min(candidates, MOST_CANDIDATES))
-    alpha = (1 - confidence) / len(tried)
-    total = sum(len(part) for part in parts.values())
-    found, needs = [], []
-    for threshold in tried:
-        seen = _outcome(threshold, parts[Part.THRESHOLD])
-        upper = 1.0
-        if seen.accepted:
-            upper = upper_bound(seen.wrong, seen.accepted, alpha)
-            needed = items_needed(risk, alpha, error_rate=seen.wrong / seen.accepted)
-            if needed is not None:
-                # In the same proportions: of all events some are in this part, some accepted.
-                needs.append(math.ceil(needed * total / seen.accepted))
-        found.append(Candidate(threshold, seen.items, seen.accepted, seen.wrong, upper))
-    holding = [each for each in found if each.accepted and each.upper <= risk]
-    chosen = max(holding, key=lambda each: (each.accepted, each.threshold), default=None)
+    steps: list[Step] = []
+    chosen = None
+    for threshold in thresholds_to_test(answers, aim.preset):
+        seen = [each for each in answers if each.accepted(threshold)]
+        found = certified("", [Verdict(each.key, not each.right) for each in seen], aim)
+        is_tested = not steps or steps[-1].holds is True
+        steps.append(
+            Step(
+                threshold,
+                len(answers),
+                len(seen),
+                found.finding.errors,
+                found.upper,
+                found.holds if is_tested else None,
+            )
+        )
+        if steps[-1].holds:
+            chosen = steps[-1]
+    first, needed = steps[0], None
+    if first.accepted:
+        each = labels_needed(aim.risk, aim.alpha, true_share=first.wrong / first.accepted)
+        needed = None if each is None else math.ceil(each * len(answers) / first.accepted)
     return Proposal(
-        target=target,
-        confidence=confidence,
-        candidates=tuple(found),
+        target=aim.target,
+        alpha=aim.alpha,
+        steps=tuple(steps),
         chosen=chosen,
-        outcome=None if chosen is None else _outcome(chosen.threshold, parts[Part.REPORT]),
-        accepted_needed=items_needed(risk, alpha) or 0,
-        items_needed=min(needs, default=None),
+        published=tuple(certified(what, of, aim) for what, of in published.items()),
+        accepted_needed=labels_needed(aim.risk, aim.alpha, true_share=0.0) or 0,
+        items_needed=needed,
     )
 
 
-def thresholds_to_try(fit: Sequence[Measured], most: int) -> tuple[float, ...]:
-    """Thresholds that accept equal steps of what can be accepted at all, in rising order."""
-    ordered = sorted(each.strength for each in fit if each.strength is not None)
+def certified(what: str, verdicts: Sequence[Verdict], aim: Aim) -> Certified:
+    finding = judge(verdicts, aim.risk, at_once=True)
+    upper = None
+    if finding.method == "exact":
+        upper = upper_bound(finding.errors, finding.labels, aim.alpha)
+    return Certified(what, finding, upper, finding.certifies(aim.alpha))
+
+
+def thresholds_to_test(answers: Sequence[Measured], preset: float) -> tuple[float, ...]:
+    """Thresholds that accept the preset share of what can be accepted at all, and more, rising."""
+    ordered = sorted(each.strength for each in answers if each.strength is not None)
     if not ordered:
-        return DEFAULTS[:most]
-    wanted = {ordered[math.ceil(len(ordered) * step / most) - 1] for step in range(1, most + 1)}
+        return DEFAULTS
     found = set()
-    for strength in wanted:
+    share = preset
+    while True:
+        strength = ordered[min(len(ordered), max(1, math.ceil(len(ordered) * share - 1e-9))) - 1]
         # A threshold that this strength does not reach, and the next one does.
         after = next((each for each in ordered if each > strength), 1.0)
         middle = round((strength + after) / 2, 4)
         found.add(middle if strength < middle <= after else math.nextafter(strength, math.inf))
-    return tuple(sorted(found))
+        if share >= 1:
+            return tuple(sorted(found))
+        share = min(1.0, share + STEP)
 
 
-def _outcome(threshold: float, part: Sequence[Measured]) -> Outcome:
-    accepted = [each for each in part if each.accepted(threshold)]
-    return Outcome(len(part), len(accepted), sum(not each.right for each in accepted))
+def published_by(traces: Sequence[CascadeTrace]) -> dict[str, list[Verdict]]:
+    """What the cascade accepted, by who decided, and in all; what went to people is not in it."""
+    haiku, sonnet = (
+        [Verdict(each.case.key, each.end is wrong) for each in traces if each.end in {right, wrong}]
+        for right, wrong in (
+            (End.HAIKU_RIGHT, End.HAIKU_WRONG),
+            (End.SONNET_RIGHT, End.SONNET_WRONG),
+        )
+    )
+    return {"decided by Haiku": haiku, "decided by Sonnet": sonnet, "all": [*haiku, *sonnet]}
 
 
 LOW_CONFIDENCE = "low_confidence"
@@ -252,7 +239,7 @@ def doubt(outcome: TierOutcome, policy: StagePolicy) -> float:
     return most
 
 
-def measured(outcome: TierOutcome, policy: StagePolicy) -> Measured:
+def measured(outcome: TierOutcome, policy: StagePolicy, key: str) -> Measured:
     stated = [each for each in outcome.signals if each.code == LOW_CONFIDENCE]
     others = [each for each in outcome.signals if each.code != LOW_CONFIDENCE]
     own = policy.of_label.get(outcome.said.casefold()) if outcome.said is not None else None
@@ -261,4 +248,4 @@ def measured(outcome: TierOutcome, policy: StagePolicy) -> Measured:
         stated, others = [], list(outcome.signals)
     is_lost = bool(policy.doubts(others, label=outcome.said))
     strength = max((each.strength for each in stated), default=0.0)
-    return Measured(None if is_lost else strength, outcome.right)
+    return Measured(None if is_lost else strength, outcome.right, key)

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.cascade.policy import Policy
 from pipeline.config import Settings, StageSettings
 from pipeline.model.errors import (
     AnswerError,
@@ -240,6 +241,7 @@ _MEANINGS = {
     "labels": "the stage's labels",
     "events_per_request": "the number of events in a request",
     "truth": "what counts as right",
+    "thresholds": "the thresholds",
 }
 
 
@@ -253,6 +255,8 @@ class Fingerprint:
     labels: str  # digest of the stage's own settings: labels, fields, what they mean
     events_per_request: int  # as set
     truth: str  # digest of the compared fields
+    thresholds: str  # digest of those of both tiers, but for the next
+    low_confidence: float  # Haiku's, in force
 
     @classmethod
     def of(
@@ -266,6 +270,16 @@ class Fingerprint:
             for each in questions
         }
         common = {*StageSettings.model_fields, "max_event_bytes"}
+        policy = Policy.from_settings(settings)
+        first, second = policy[stage, Tier.HAIKU], policy[stage, Tier.SONNET]
+        thresholds = [
+            first.thresholds.model_dump(exclude={"low_confidence"}),
+            second.thresholds.model_dump(),
+            *(
+                {label: changes.model_dump(exclude_unset=True) for label, changes in by.items()}
+                for by in (first.of_label, second.of_label)
+            ),
+        ]
         return cls(
             haiku=f"{settings.models.haiku.name}, effort {settings.claude.haiku_effort}",
             sonnet=f"{settings.models.sonnet.name}, effort {settings.claude.sonnet_effort}",
@@ -273,6 +287,8 @@ class Fingerprint:
             labels=digest_of(own.model_dump(mode="json", exclude=common))[:_SHOWN],
             events_per_request=own.events_per_request,
             truth=digest_of(truth)[:_SHOWN],
+            thresholds=digest_of(thresholds)[:_SHOWN],
+            low_confidence=first.thresholds.low_confidence,
         )
 
 
@@ -291,7 +307,12 @@ class Baseline:
         rows = earlier.get("ways") or []
         accuracy = next((row["accuracy"] for row in rows if row.get("way") == "Cascade"), 0.0)
         then, today = earlier["fingerprint"], asdict(now)
-        changed = (said for name, said in _MEANINGS.items() if then.get(name) != today[name])
+        changed = [said for name, said in _MEANINGS.items() if then.get(name) != today[name]]
+        # What it was proposed for is not what it was measured with.
+        chosen = (earlier.get("proposal") or {}).get("chosen") or {}
+        judged = {then.get("low_confidence"), chosen.get("threshold")}
+        if now.low_confidence not in judged and _MEANINGS["thresholds"] not in changed:
+            changed.append(_MEANINGS["thresholds"])
         return cls(file, str(earlier.get("at", "")), tuple(changed), accuracy)
 
     @property

@@ -17,19 +17,19 @@ from pydantic_core import to_jsonable_python
 import pipeline
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.measures import Measures, Trade
-from pipeline.evaluate.proposal import Part, Proposal, counted_doubts
+from pipeline.evaluate.proposal import Certified, Proposal, counted_doubts
 from pipeline.evaluate.strategies import CascadeTrace, End, EscalationValue, Strategy, TierOutcome
 from pipeline.model.records import Tier
 from pipeline.operators.files import usable
 
-SCHEMA = "evaluation/1"
+SCHEMA = "evaluation/2"
 HEADINGS = (
     "Strategy", "Right in the end", "Wrong, taken", "Of taken, right", "To a person", "Escalated",
     "Cost", "Seconds, median",
 )  # fmt: skip
 _MEASURED = (
     "ends", "escalations", "labels", "fields", "out_of_scope", "doubts", "calibration",
-    "risk_coverage", "cost_accuracy", "parts",
+    "risk_coverage", "cost_accuracy",
 )  # fmt: skip
 MISTAKES = 100  # shown on the page; the JSON file has every event
 ENDS = {
@@ -108,7 +108,7 @@ def sentences(evaluation: Evaluation) -> list[str]:
         )
     if evaluation.dead_letters:
         said.append(f"{len(evaluation.dead_letters)} events are dead letters and in no table.")
-    said.append(proposal_sentences(evaluation)[-1])
+    said += proposal_sentences(evaluation)[1:]
     if chosen is not None:
         said.append(
             f"Proposed: thresholds.stages.{evaluation.stage}.low_confidence = {chosen.threshold!r}."
@@ -133,44 +133,61 @@ def fails(evaluation: Evaluation, fail_under: float | None) -> bool:
 
 
 def proposal_sentences(evaluation: Evaluation) -> list[str]:
-    found, parts = evaluation.measures.proposal, evaluation.measures.parts
-    tried, outcome = len(found.candidates), found.outcome
+    found, steps = evaluation.measures.proposal, evaluation.measures.proposal.steps
     said = [
         (
-            f"{tried} thresholds were fixed on {parts[Part.FIT]} events, tried on "
-            f"{parts[Part.THRESHOLD]}, and the one that is chosen is judged on "
-            f"{parts[Part.REPORT]} more; an event's part follows from its id. The risk is an exact "
-            f"upper bound (Clopper and Pearson) that holds for all {tried} together with "
-            f"{found.confidence:.0%} confidence."
+            f"{len(steps)} thresholds were fixed by what they accept alone, and tested one after "
+            f"the other until one failed, so each may err in {found.alpha:.1%} of cases and all "
+            "together no more. The test is exact; answers of the same key are taken together."
         )
     ]
     if found.chosen is None:
         said.append(_not_certifiable(found))
-    elif outcome is not None and outcome.items:
+    else:
         said.append(
-            f"With low_confidence = {found.chosen.threshold!r} the report's part accepts "
-            f"{outcome.accepted} of {outcome.items} answers, {outcome.wrong} of them wrong."
+            f"With low_confidence = {found.chosen.threshold!r} {found.chosen.accepted} of "
+            f"{found.chosen.items} answers of Haiku are accepted, {found.chosen.wrong} of them "
+            "wrong."
         )
+    said.append(published_sentence(found))
     return said
+
+
+def published_sentence(found: Proposal) -> str:
+    """What is certified of all that the settings in force publish, and what is not."""
+
+    def words(each: Certified) -> str:
+        labels, wrong = each.finding.labels, each.finding.errors
+        below = "" if each.upper is None else f", below {each.upper:.1%} in truth"
+        verdict = "certified" if each.holds else "not certified"
+        return f"{each.what}: {wrong} of {labels} wrong{below} ({verdict})"
+
+    return (
+        f"As the settings are, of what is published at least {found.target:.1%} right, each "
+        f"statement by itself with {1 - found.alpha:.1%} confidence: "
+        + "; ".join(words(each) for each in found.published)
+        + "."
+    )
 
 
 def _not_certifiable(found: Proposal) -> str:
     text = (
         f"Not certifiable with this many items: {found.accepted_needed} accepted answers without "
-        f"an error would do for a risk of {1 - found.target:.1%}, and no threshold had that."
+        f"an error would do for a risk of {1 - found.target:.1%}, and the first threshold did not "
+        "have that."
     )
-    most = max(each.accepted for each in found.candidates)
-    if most == 0:
-        return f"{text} Of the events that were to certify one, none was accepted at all."
+    first = found.steps[0]
+    if not first.accepted:
+        return f"{text} No answer was accepted at all."
     if found.items_needed is None:
         return text + (
-            f" Of the accepted answers, {most} at most, a larger share was wrong at every "
-            "threshold than the target allows: if that is so in truth, more events will not help, "
-            "but a lower target, a better prompt or better labels may."
+            f" Of the {first.accepted} answers that it accepts a larger share was wrong than the "
+            "target allows: if that is so in truth, more events will not help, but a lower target, "
+            "a better prompt or better labels may."
         )
     return text + (
         f" If further events were like these, about {found.items_needed:,} labelled ones in all "
-        "would be needed."
+        "would have a chance of 80 %."
     )
 
 
@@ -180,7 +197,7 @@ def settings_to_copy(evaluation: Evaluation) -> str | None:
         return None
     return (
         f"# {evaluation.origin.word}: accepted answers at least {found.target:.1%} right, "
-        f"{found.confidence:.0%} sure.\n"
+        f"{1 - found.alpha:.1%} sure.\n"
         f"# Holds for {mark.haiku}, prompt {mark.prompt}, labels {mark.labels},\n"
         f"# {mark.events_per_request} events a request; evaluate again when any of it changes.\n"
         f"[thresholds.stages.{evaluation.stage}]\n"
@@ -201,7 +218,7 @@ def write(evaluation: Evaluation, base: Path) -> tuple[Path, Path]:
 
 
 def document(evaluation: Evaluation) -> dict[str, Any]:
-    """Everything that the page shows: `evaluation/1`."""
+    """Everything that the page shows: `evaluation/2`."""
     measures, scoring, baseline = evaluation.measures, evaluation.scoring, evaluation.baseline
     chosen = measures.proposal.chosen
     whole = {

@@ -55,6 +55,7 @@ class Case:
     """A labelled event that both tiers have answered."""
 
     id: str
+    key: str  # whose event it is: answers of the same key may be alike
     label: str | None  # the true one; None where the stage gives none
     out_of_scope: bool  # it belongs to no label: the right thing is not to accept any answer
     truth: Mapping[str, JsonValue] = field(repr=False)  # the true value of each field

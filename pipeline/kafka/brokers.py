@@ -268,10 +268,17 @@ class KafkaBrokers:
         """The answer to the next heartbeat brings it; half an interval is for its way."""
         return 1.5 * self.kafka.heartbeat_interval
 
-    def consumer(self, group: str, topics: Sequence[str], *, asks: str = "") -> KafkaConsumer:
-        limit = self.topics.max_message_bytes
+    def consumer(
+        self, group: str, topics: Sequence[str], *, pattern: str | None = None, asks: str = ""
+    ) -> KafkaConsumer:
         return KafkaConsumer(
-            self.kafka, self.stream, group, topics, max_record_bytes=limit, asks=asks
+            self.kafka,
+            self.stream,
+            group,
+            topics,
+            pattern=pattern,
+            max_record_bytes=self.topics.max_message_bytes,
+            asks=asks,
         )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:

@@ -31,7 +31,7 @@ from pipeline.config import KafkaSettings, Settings
 from pipeline.kafka.assignor import asked_by
 from pipeline.kafka.connection import admin_client, bare_client, patiently
 from pipeline.kafka.offsets import KafkaOffsets
-from pipeline.kafka.topics import describe_configs
+from pipeline.kafka.topics import Subscription, describe_configs
 from pipeline.stream.ledger import MAX_CHARACTERS
 from pipeline.stream.protocols import (
     BrokerError,
@@ -138,11 +138,17 @@ class Cluster:
 
 
 async def inspect(
-    kafka: KafkaSettings, topics: Collection[str], groups: Collection[str]
+    kafka: KafkaSettings,
+    topics: Collection[str],
+    groups: Collection[str],
+    read: Collection[Subscription] = (),
 ) -> Cluster:
-    """Look at the cluster, and at these topics and groups; raises as `admin_client`."""
+    """Look at the cluster, and at these topics and groups; raises as `admin_client`.
+
+    Of what is `read` the topics are looked at that exist.
+    """
     async with bare_client(kafka) as client:
-        brokers, seen, forbidden = await _metadata(client, topics)
+        brokers, seen, forbidden = await _metadata(client, topics, read)
     async with admin_client(kafka) as admin:
         node = str(brokers[0].node)
         configs: dict[str, dict[str, str]] = {}
@@ -222,7 +228,7 @@ async def _progress(
 
 
 async def _metadata(
-    client: AIOKafkaClient, names: Collection[str]
+    client: AIOKafkaClient, names: Collection[str], read: Collection[Subscription]
 ) -> tuple[list[BrokerAt], dict[str, TopicSeen], frozenset[str]]:
     """The brokers, those of the topics that exist, and those that we may not see."""
     # Some brokers make a topic that is asked for by name, so all are asked for first.
@@ -231,7 +237,8 @@ async def _metadata(
     topics = {
         topic["topic"]: topic
         for topic in found["topics"]
-        if topic["topic"] in names and for_code(topic["error_code"]) is NoError
+        if for_code(topic["error_code"]) is NoError
+        and (topic["topic"] in names or any(each.takes(topic["topic"]) for each in read))
     }
     missing = [name for name in names if name not in topics]
     forbidden: set[str] = set()

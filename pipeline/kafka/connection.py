@@ -6,6 +6,7 @@ All that is private to aiokafka's connections and producers is used here and now
 import asyncio
 import logging
 import os
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -34,6 +35,8 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from pipeline.config import KafkaSettings
+from pipeline.kafka.sasl import ProofUnavailable, account, sasl_options
+from pipeline.kafka.sessions import session_lifetime, with_sessions
 from pipeline.model.errors import PipelineError, UsageError
 
 T = TypeVar("T")
@@ -56,6 +59,8 @@ _AUTHORIZATION = (
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
+_ABOUT_OURS = re.compile(r"(?i)CERTIFICATE.REQUIRED|ALERT.*(CERTIFICATE|UNKNOWN.CA)")
+"""Of what brokers find fault with in TLS: the certificate of the client, or that there is none."""
 _ANOTHER_HOST = {62, 64}
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
@@ -70,6 +75,10 @@ class BrokerUnreachable(ConnectionFailed):
 
 class WrongCredentials(ConnectionFailed):
     """A broker answered and refused the user, the password, the mechanism or the certificate."""
+
+
+class NoProof(ConnectionFailed):
+    """There is no token or ticket to show to a broker; no broker was asked."""
 
 
 class TlsMismatch(ConnectionFailed):
@@ -89,9 +98,9 @@ def explain(error: KafkaError, settings: KafkaSettings) -> PipelineError:
     if isinstance(error, KafkaConnectionError):
         return explain_connecting(error, settings, settings.bootstrap_servers)
     if isinstance(error, _AUTHORIZATION):
-        user = settings.sasl_username or "this client"
         return NotPermitted(
-            f"The brokers do not allow {user} what it asked for ({error}): have it granted."
+            f"The brokers do not allow {account(settings)} what it asked for ({error}): "
+            "have it granted."
         )
     return RequestFailed(
         f"The brokers at {settings.bootstrap_servers} did not do what was asked ({error}): "
@@ -104,6 +113,8 @@ def explain_connecting(
 ) -> ConnectionFailed:
     """What an error of connecting to `address` means."""
     causes = list(_causes(error))
+    if missing := next((each for each in causes if isinstance(each, ProofUnavailable)), None):
+        return NoProof(missing.detail)
     found = [meaning for each in causes if (meaning := _meaning(each, settings, address))]
     if found:
         return min(found, key=lambda failure: not isinstance(failure, WrongCredentials))
@@ -125,14 +136,11 @@ def _meaning(
     cause: BaseException, settings: KafkaSettings, address: str
 ) -> ConnectionFailed | None:
     kind: type[ConnectionFailed] = WrongCredentials
-    if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" not in str(cause):
+    if isinstance(cause, ssl.SSLError) and not _ABOUT_OURS.search(str(cause)):
         kind = TlsMismatch
     match cause:
         case SaslAuthenticationFailed():
-            text = (
-                f"The broker at {address} refused user {settings.sasl_username!r} "
-                f"({settings.sasl_mechanism}): check kafka.sasl_username and kafka.sasl_password."
-            )
+            text = f"The broker at {address} refused {_refused(settings)}."
         case UnsupportedSaslMechanismError():
             text = (
                 f"The broker at {address} does not take {settings.sasl_mechanism}: "
@@ -143,6 +151,12 @@ def _meaning(
                 f"The broker at {address} takes no credentials on that port: set "
                 f"kafka.security_protocol to {'SSL' if _has_tls(settings) else 'PLAINTEXT'}, "
                 "or use its SASL port."
+            )
+        case ssl.SSLError() if kind is WrongCredentials and settings.ssl_cert_file is not None:
+            text = (
+                f"The broker at {address} refused the certificate {settings.ssl_cert_file} "
+                f"({_reason(cause)}): have it signed by a CA that the brokers trust, and look at "
+                "when it expires."
             )
         case ssl.SSLError() if kind is WrongCredentials:
             text = (
@@ -170,6 +184,31 @@ def _meaning(
         case _:
             return None
     return kind(text)
+
+
+def _refused(settings: KafkaSettings) -> str:
+    match settings.sasl_mechanism:
+        case "OAUTHBEARER":
+            return (
+                f"the token of client {settings.oauth.client_id!r} (OAUTHBEARER): check "
+                "kafka.oauth.scope and kafka.oauth.extensions, and for whom the brokers say that "
+                "tokens must be (issuer, audience)"
+            )
+        case "AWS_MSK_IAM":
+            return (
+                "what is signed with the AWS credentials (AWS_MSK_IAM): check kafka.aws_region, "
+                "and that the role is allowed kafka-cluster:Connect"
+            )
+        case "GSSAPI":
+            return (
+                "the ticket (GSSAPI): check kafka.kerberos_service_name, and that the brokers know "
+                "its realm"
+            )
+        case mechanism:
+            return (
+                f"user {settings.sasl_username!r} ({mechanism}): check kafka.sasl_username and "
+                "kafka.sasl_password"
+            )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -228,7 +267,7 @@ async def _closed_if_cancelled(connection: AIOKafkaConnection, sent: Awaitable[A
         raise
 
 
-AIOKafkaConnection.send = _send_or_lose
+AIOKafkaConnection.send = with_sessions(_send_or_lose)
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -243,9 +282,10 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
         "bootstrap_servers": settings.bootstrap_servers,
         "client_id": settings.client_id,
         "request_timeout_ms": round(settings.request_timeout * 1000),
+        "connections_max_idle_ms": round(settings.connection_max_idle * 1000),
         "security_protocol": settings.security_protocol,
         **_tls_options(settings),
-        **_sasl_options(settings),
+        **sasl_options(settings),
     }
 
 
@@ -258,8 +298,7 @@ async def check_connection(settings: KafkaSettings) -> str:
 
     Raises `UsageError`, or `ConnectionFailed` with the most specific of the reasons.
     """
-    options = client_options(settings)
-    del options["bootstrap_servers"]
+    options = _options_of_connections(settings)
     try:
         addresses = collect_hosts(settings.bootstrap_servers, randomize=False)
     except ValueError:
@@ -475,21 +514,49 @@ async def _attempt(
     settings: KafkaSettings, host: str, port: int, options: dict[str, Any]
 ) -> ConnectionFailed | str:
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        async with _connected(host, port, options):
+            return address
+    except (OSError, EOFError, KafkaError, ValueError) as error:
+        return explain_connecting(error, settings, address)
+
+
+@asynccontextmanager
+async def _connected(
+    host: str, port: int, options: dict[str, Any]
+) -> AsyncIterator[AIOKafkaConnection]:
     connection = AIOKafkaConnection(host, port, **options)
     try:
         async with asyncio.timeout(CONNECT_WITHIN):
             await connection.connect()
             # A port that wants credentials says so only when asked for something.
             await connection.send(MetadataRequest([]))
-    except (OSError, EOFError, KafkaError, ValueError) as error:
-        return explain_connecting(error, settings, address)
+        yield connection
     finally:
         # aiokafka only orders it to close; TLS ends when the broker has said so, which it does a
         # while after it refused somebody. One that was never open does not close.
         closed = connection.close()
         if connection._protocol is not None:  # noqa: SLF001 - there is no public way to know
             await asyncio.wait({closed}, timeout=_STOP_WITHIN)
-    return address
+
+
+async def session_seconds(settings: KafkaSettings) -> float | None:
+    """For how long brokers take requests on a connection before they want it authenticated again.
+
+    None for ever; raises as `check_connection`.
+    """
+    host, port, _ = collect_hosts(await check_connection(settings))[0]
+    try:
+        async with _connected(host, port, _options_of_connections(settings)) as connection:
+            return session_lifetime(connection)
+    except (OSError, EOFError, KafkaError, ValueError) as error:
+        raise explain_connecting(error, settings, f"{host}:{port}") from error
+
+
+def _options_of_connections(settings: KafkaSettings) -> dict[str, Any]:
+    options = client_options(settings)
+    del options["bootstrap_servers"], options["connections_max_idle_ms"]
+    return options
 
 
 async def _reachable(settings: KafkaSettings) -> dict[str, Any]:
@@ -537,32 +604,3 @@ def _tls_options(settings: KafkaSettings) -> dict[str, Any]:
             "kafka.ssl_key_password must fit the key."
         ) from error
     return {"ssl_context": context}
-
-
-def _sasl_options(settings: KafkaSettings) -> dict[str, Any]:
-    if settings.security_protocol not in {"SASL_PLAINTEXT", "SASL_SSL"}:
-        if settings.sasl_username is not None or settings.sasl_password is not None:
-            raise UsageError(
-                f"kafka.security_protocol is {settings.security_protocol}, which has no "
-                "credentials, but a user or a password is set: set the protocol to SASL_SSL."
-            )
-        return {}
-    if settings.sasl_username is None or settings.sasl_password is None:
-        raise UsageError(
-            f"kafka.security_protocol is {settings.security_protocol}: "
-            "set kafka.sasl_username and kafka.sasl_password too."
-        )
-    return {
-        "sasl_mechanism": settings.sasl_mechanism,
-        "sasl_plain_username": settings.sasl_username,
-        "sasl_plain_password": _Hidden(settings.sasl_password.get_secret_value()),
-    }
-
-
-class _Hidden(str):
-    """A string that does not show up where a structure that holds it is printed."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"

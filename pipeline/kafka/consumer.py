@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from aiokafka.errors import (
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
@@ -100,6 +102,7 @@ class CommitGate:
 class KafkaConsumer:
     """A consumer that has not started; must be made inside the event loop.
 
+    It reads `topics` and, with a `pattern`, all that match it, those too that are made later.
     Records of more than `max_record_bytes` come without their value. `asks` is a digest of what is
     asked about them, by which members of a group see that they ask the same.
     """
@@ -111,10 +114,13 @@ class KafkaConsumer:
         group: str,
         topics: Sequence[str],
         *,
+        pattern: str | None = None,
         max_record_bytes: int,
         asks: str = "",
     ) -> None:
         self._topics = topics
+        self._pattern = pattern
+        self._what = ", ".join(topics) or f"topics like {pattern}"
         # Brokers that answer an idle fetch at once would burn a core where one waits for records.
         self._idle_pause = kafka.idle_fetch_pause
         self._paused: set[KafkaPartition] = set()
@@ -152,20 +158,27 @@ class KafkaConsumer:
         assignor = Assignor(listener, self._generation, asks=self._asks)
         self._assignors.append(assignor)
         handed_on = _Listener(listener, assignor, self)
-        self._client.subscribe(topics=list(self._topics), listener=handed_on)
+        if self._pattern is None:
+            self._client.subscribe(topics=list(self._topics), listener=handed_on)
+        else:
+            # aiokafka takes either; it matches where names begin, and looks every `_METADATA_AGE`.
+            named = "".join(rf"{re.escape(topic)}\Z|" for topic in self._topics)
+            self._client.subscribe(pattern=f"{named}{self._pattern}", listener=handed_on)
         try:
             await self._client.start()
         except KafkaConnectionError as error:
             raise BrokersUnavailable(f"The brokers cannot be reached ({error}).") from error
+        except UnknownTopicOrPartitionError as error:
+            raise BrokerError(f"{self._what} cannot be consumed: {self.trouble()}.") from error
         except KafkaError as error:
-            raise _refused(self._topics, error) from error
+            raise _refused(self._what, error) from error
 
     async def close(self) -> None:
         try:
             await stop_consumer(self._client, _LEAVE_LIMIT)
         except KafkaError as error:
             # Its background task had failed before, and raises that once more.
-            _log.warning("%s: leaving the group failed: %r", self._topics[0], error)
+            _log.warning("%s: leaving the group failed: %r", self._what, error)
 
     def rejoin(self) -> None:
         # aiokafka has no public way to it.
@@ -198,8 +211,8 @@ class KafkaConsumer:
             return {}
         except KafkaError as error:
             if not error.retriable:
-                raise _refused(self._topics, error) from error
-            _log.warning("%s: polling failed, and is tried again: %r", self._topics[0], error)
+                raise _refused(self._what, error) from error
+            _log.warning("%s: polling failed, and is tried again: %r", self._what, error)
             await asyncio.sleep(_RETRY)
             return {}
         if self._idle_pause and not fetched and partitions:
@@ -353,8 +366,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         await self._target.on_assigned(partitions, self._assignor.releasing & set(partitions))
 
 
-def _refused(topics: Sequence[str], error: KafkaError) -> BrokerError:
-    return BrokerError(f"{', '.join(topics)} cannot be consumed: {error!r}.")
+def _refused(what: str, error: KafkaError) -> BrokerError:
+    return BrokerError(f"{what} cannot be consumed: {error!r}.")
 
 
 def _milliseconds(seconds: float) -> int:

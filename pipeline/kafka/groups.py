@@ -16,7 +16,7 @@ from pipeline.config import Settings
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.connection import admin_client, explain, patiently
 from pipeline.kafka.offsets import KafkaOffsets
-from pipeline.kafka.topics import Topics
+from pipeline.kafka.topics import Subscription, Topics
 from pipeline.stream.protocols import BrokerError, Committed, LogBounds, TopicPartition
 
 
@@ -54,9 +54,9 @@ class KafkaGroup:
         [described] = response.to_object()["groups"]
         return len(described["members"])
 
-    async def partitions(self, topic: str) -> Sequence[TopicPartition]:
+    async def partitions(self, read: Subscription) -> Sequence[TopicPartition]:
         """`TopicMissing` if there is no such topic."""
-        return [TopicPartition(*each) for each in await Topics(self.admin).partitions([topic])]
+        return [TopicPartition(*each) for each in await Topics(self.admin).partitions(read)]
 
     async def committed(
         self, partitions: Sequence[TopicPartition]

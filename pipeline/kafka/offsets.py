@@ -44,7 +44,7 @@ from aiokafka.protocol.types import (
 from pipeline.config import KafkaSettings
 from pipeline.kafka.connection import admin_client, client_options, explain, patiently
 from pipeline.kafka.fetching import CarefulRecords, ReadLimit, Slices
-from pipeline.kafka.topics import Topics
+from pipeline.kafka.topics import Subscription, Topics
 from pipeline.stream.ledger import CommitPoint, LedgerUnreadable, decode
 from pipeline.stream.protocols import (
     BrokerError,
@@ -491,7 +491,7 @@ class LagReader:
     resources: AsyncExitStack
     _readers: dict[str, KafkaOffsets] = field(default_factory=dict, init=False)
 
-    async def sample(self, group: str, topics: Sequence[str]) -> GroupLag:
+    async def sample(self, group: str, topics: Sequence[str] | Subscription) -> GroupLag:
         """How far `group` is behind in `topics`; `TopicMissing` if there is no such topic."""
         partitions = await self._partitions(topics)
         reader = await self._reader(group)
@@ -507,7 +507,7 @@ class LagReader:
         [described] = response.to_object()["groups"]
         return GroupLag(group, datetime.now(UTC), len(described["members"]), tuple(lags))
 
-    async def committed(self, group: str, topics: Sequence[str]) -> Offsets:
+    async def committed(self, group: str, topics: Sequence[str] | Subscription) -> Offsets:
         reader = await self._reader(group)
         found = await reader.committed_now(await self._partitions(topics))
         return {partition: each.offset for partition, each in found.items() if each is not None}
@@ -515,7 +515,7 @@ class LagReader:
     async def partitions(self, topic: str) -> int:
         return len(await self._partitions([topic]))
 
-    async def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+    async def _partitions(self, topics: Sequence[str] | Subscription) -> list[TopicPartition]:
         return [TopicPartition(*each) for each in await Topics(self.admin).partitions(topics)]
 
     async def _reader(self, group: str) -> KafkaOffsets:

@@ -1,11 +1,9 @@
-"""The topics of the pipeline: what they are called, how they must be, and how they are made."""
+"""The topics of the pipeline: how they must be, and how they are made."""
 
 import asyncio
 import math
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -14,12 +12,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from pipeline.config import TopicSettings
+from pipeline.config.topic_names import ESCALATIONS, Subscription, TopicNames
 from pipeline.kafka.connection import patiently
-from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.errors import PipelineError
 
-ESCALATIONS = "escalations"
-"""The stage that reads what the others escalate, whatever its topic is called."""
-_LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")
+__all__ = ["ESCALATIONS", "Subscription", "TopicNames", "Topics"]
 _BROKER_DEFAULT = -1
 _CREATED_WITHIN = 30.0
 _POLL = 0.02
@@ -41,60 +38,6 @@ class TopicsFailed(PipelineError):
 
 class TopicMissing(PipelineError):
     """A topic that was to be read or written does not exist."""
-
-
-class TopicNames:
-    """What each topic is called under the settings; `UsageError` where Kafka takes no such name."""
-
-    def __init__(self, settings: TopicSettings) -> None:
-        self._settings = settings
-        self.escalations = self._name(settings.escalations)
-        self.review = self._name(settings.review)
-        self.dead_letters = self._name(settings.dead_letters)
-        self.audit = self._name(settings.audit)
-        self.replayed = self._name(settings.replayed)
-        self.resolved = self._name(settings.resolved)
-        self.backfills = self._name(settings.backfills)
-        self.budget = self._name(settings.budget)
-        self.raw: Callable[[str], str] = cache(lambda stage: self._name(f"{stage}.raw"))
-        self.enriched: Callable[[str], str] = cache(lambda stage: self._name(f"{stage}.enriched"))
-
-    def read_by(self, stage: str) -> str:
-        """What a stage consumes: its raw events, or what was escalated."""
-        return self.escalations if stage == ESCALATIONS else self.raw(stage)
-
-    @property
-    def compacted(self) -> tuple[str, ...]:
-        """Topics whose records hold until one with the same key follows, however old they are."""
-        return (self.replayed, self.resolved, self.backfills, self.budget)
-
-    def of(self, stages: Iterable[str]) -> tuple[str, ...]:
-        """Every topic that these stages read or write, each once."""
-        names = [self.escalations, self.review, self.dead_letters, self.audit, *self.compacted]
-        for stage in stages:
-            if stage != ESCALATIONS:
-                names += [self.raw(stage), self.enriched(stage)]
-        return tuple(dict.fromkeys(names))
-
-    def retention_of(self, topic: str) -> tuple[str, float | None]:
-        """The setting that says for how long a topic keeps its records, and its seconds."""
-        settings = self._settings
-        if topic == self.audit:
-            return "topics.audit_retention", settings.audit_retention
-        if topic.endswith(".enriched"):
-            return "topics.enriched_retention", settings.enriched_retention
-        if topic.endswith(".raw") or topic in {self.escalations, self.review, self.dead_letters}:
-            return "topics.payload_retention", settings.payload_retention
-        return "", None
-
-    def _name(self, name: str) -> str:
-        full = self._settings.prefix + name
-        if not _LEGAL.fullmatch(full) or full in {".", ".."}:
-            raise UsageError(
-                f"{full!r} cannot be the name of a topic: letters, digits, '.', '_' and '-', "
-                "at most 249; see [topics] in the settings."
-            )
-        return full
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +66,16 @@ class TopicReport:
     differences: tuple[str, ...] = field(default=())
 
 
-def differences(state: TopicState, settings: TopicSettings) -> tuple[str, ...]:
-    """In what an existing topic is not what the settings say, and what to do. Pure."""
+def differences(
+    state: TopicState, settings: TopicSettings, names: TopicNames | None = None
+) -> tuple[str, ...]:
+    """In what an existing topic is not what the settings say, and what to do. Pure.
+
+    How a topic is made that the settings of a stage name is not the pipeline's to say.
+    """
+    names = names or TopicNames(settings)
+    if names.is_given(state.name):
+        return ()
     found = []
     if state.partitions != settings.partitions:
         found.append(
@@ -144,7 +95,6 @@ def differences(state: TopicState, settings: TopicSettings) -> tuple[str, ...]:
             f"topics.max_message_bytes is {settings.max_message_bytes}: raise the topic's "
             f"{_MAX_MESSAGE_BYTES}, or lower the setting."
         )
-    names = TopicNames(settings)
     setting, retention = names.retention_of(state.name)
     if retention is not None and state.retention not in {None, retention}:
         found.append(
@@ -191,20 +141,28 @@ def seconds_of(milliseconds: str | None) -> float | None:
 
 
 class Topics:
-    """Makes topics like `settings`, with further `configs`, and describes them."""
+    """Makes topics like `settings`, with further `configs`, and describes them.
+
+    `names` says what they are for; with the default ones if it is not given.
+    """
 
     def __init__(
         self,
         admin: AIOKafkaAdminClient,
         settings: TopicSettings | None = None,
         *,
+        names: TopicNames | None = None,
         configs: Mapping[str, str] | None = None,
     ) -> None:
         settings = settings or TopicSettings()
         self._admin = admin
         self._settings = settings
-        self._names = TopicNames(settings)
+        self._names = names or TopicNames(settings)
         self._configs = {_MAX_MESSAGE_BYTES: str(settings.max_message_bytes), **(configs or {})}
+
+    async def existing(self) -> frozenset[str]:
+        """The names of all topics that this user may see."""
+        return frozenset(await self._metadata())
 
     async def describe(self, names: Collection[str]) -> dict[str, TopicState]:
         # Some brokers make a topic that is asked for by name, so all are asked for.
@@ -242,7 +200,12 @@ class Topics:
             )
         return found
 
-    async def partitions(self, names: Collection[str]) -> list[TopicPartition]:
+    async def partitions(self, read: Collection[str] | Subscription) -> list[TopicPartition]:
+        """Those of topics by name, and of what a pattern matches now; raises as `require`."""
+        if not isinstance(read, Subscription):
+            names = read
+        else:
+            names = read.topics if read.pattern is None else read.among(await self.existing())
         return [
             TopicPartition(state.name, number)
             for state in (await self.require(names)).values()
@@ -267,7 +230,7 @@ class Topics:
         return [
             TopicReport(name, was_created=True)
             if name in made
-            else TopicReport(name, False, differences(existing[name], self._settings))
+            else TopicReport(name, False, differences(existing[name], self._settings, self._names))
             for name in names
         ]
 

@@ -159,25 +159,46 @@ class Security:
 
 
 @dataclass(frozen=True, slots=True)
+class Further:
+    """What a cluster has beside what every one has."""
+
+    listeners: Mapping[str, str] = field(default_factory=dict)  # protocols by name in capitals
+    properties: Mapping[str, str] = field(default_factory=dict)  # win over those of every cluster
+    java_options: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NodePlan:
     number: int
     directory: Path
     client_port: int
     internal_port: int
     controller_port: int
+    further_ports: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """By listener."""
+        return {
+            "CLIENT": self.client_port,
+            "INTERNAL": self.internal_port,
+            "CONTROLLER": self.controller_port,
+            **self.further_ports,
+        }
 
 
 def server_properties(
-    node: NodePlan, nodes: Sequence[NodePlan], security: Security | None = None
+    node: NodePlan,
+    nodes: Sequence[NodePlan],
+    security: Security | None = None,
+    further: Further | None = None,
 ) -> str:
     """The `server.properties` of a node, which is one of `nodes`."""
-    ports = {
-        "CLIENT": node.client_port,
-        "INTERNAL": node.internal_port,
-        "CONTROLLER": node.controller_port,
-    }
-    urls = {name: f"{name}://127.0.0.1:{port}" for name, port in ports.items()}
+    further = further or Further()
+    urls = {name: f"{name}://127.0.0.1:{port}" for name, port in node.ports.items()}
     clients = "PLAINTEXT" if security is None else "SASL_SSL"
+    protocols = {"CLIENT": clients, "INTERNAL": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"}
+    protocols |= further.listeners
     voters = (f"{each.number}@127.0.0.1:{each.controller_port}" for each in nodes)
     replicas = str(min(3, len(nodes)))
     in_sync = "2" if len(nodes) > 1 else "1"
@@ -186,10 +207,8 @@ def server_properties(
         "node.id": str(node.number),
         "controller.quorum.voters": ",".join(voters),
         "listeners": ",".join(urls.values()),
-        "advertised.listeners": f"{urls['CLIENT']},{urls['INTERNAL']}",
-        "listener.security.protocol.map": (
-            f"CLIENT:{clients},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
-        ),
+        "advertised.listeners": ",".join(urls[name] for name in urls if name != "CONTROLLER"),
+        "listener.security.protocol.map": ",".join(map(":".join, protocols.items())),
         "inter.broker.listener.name": "INTERNAL",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(node.directory / "data"),
@@ -229,13 +248,21 @@ def server_properties(
             # The brokers themselves are anonymous on their listeners.
             "super.users": f"User:{next(iter(users))};User:ANONYMOUS",
         }
+    properties |= further.properties
     return "".join(f"{name}={value}\n" for name, value in properties.items())
 
 
 class KafkaNode(BrokerNode):
     poll = _POLL
 
-    def __init__(self, java: Path, libs: Path, plan: NodePlan, settings: KafkaSettings) -> None:
+    def __init__(
+        self,
+        java: Path,
+        libs: Path,
+        plan: NodePlan,
+        settings: KafkaSettings,
+        java_options: Sequence[str] = (),
+    ) -> None:
         super().__init__(
             f"Apache Kafka (node {plan.number})",
             log=plan.directory / "kafka.log",
@@ -244,7 +271,9 @@ class KafkaNode(BrokerNode):
         )
         self._java = java
         self._libs = libs
+        self._java_options = java_options
         self._directory = plan.directory
+        self.plan = plan
         self.settings = settings
         self.port = plan.client_port
 
@@ -268,7 +297,7 @@ class KafkaNode(BrokerNode):
     def _command(self) -> Sequence[str]:
         options = os.environ.get("PIPELINE_LOCAL_KAFKA_JAVA_OPTIONS", _JAVA_OPTIONS)
         config = str(self._directory / "server.properties")
-        return [*self._program("kafka.Kafka", *shlex.split(options)), config]
+        return [*self._program("kafka.Kafka", *shlex.split(options), *self._java_options), config]
 
     def _errors(self, output: str) -> str:
         return "\n".join(line for line in output.splitlines() if _ERROR.search(line))
@@ -290,11 +319,20 @@ class ApacheKafka(LocalBroker):
         nodes: How many.
         secure: TLS and SASL (SCRAM-SHA-512 and PLAIN) with authorization, instead of plain text.
         port: Of the first node's listener, the others follow; 0 for free ones.
+        further: Listeners, properties and options of Java that it has beside the usual ones.
     """
 
     nodes: Sequence[KafkaNode] = ()
 
-    def __init__(self, *, nodes: int = 1, secure: bool = False, port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        nodes: int = 1,
+        secure: bool = False,
+        port: int = 0,
+        further: Further | None = None,
+    ) -> None:
+        self._further = further or Further()
         self._count = nodes
         self._secure = secure
         self._port = port
@@ -315,6 +353,10 @@ class ApacheKafka(LocalBroker):
         if self._directory is None or not self.nodes:
             raise BrokerFailed("Apache Kafka is not started.")
         return self._reaching(self._directory, [node.port for node in self.nodes], user)
+
+    def servers_of(self, listener: str) -> str:
+        """host:port of all nodes at one of the further listeners, or at `INTERNAL`."""
+        return ",".join(f"127.0.0.1:{node.plan.ports[listener]}" for node in self.nodes)
 
     async def start(self) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -344,20 +386,35 @@ class ApacheKafka(LocalBroker):
         java, libs = await find_java(), await find_kafka()
         self._directory = directory = Path(tempfile.mkdtemp(prefix="haiku-pipeline-kafka-"))
         security = await self._make_keys(java, directory) if self._secure else None
-        free = free_ports(3 * self._count)
+        names = list(self._further.listeners)
+        kinds = 3 + len(names)
+        free = free_ports(kinds * self._count)
         if self._port:
             free[: self._count] = range(self._port, self._port + self._count)
-        ports = zip(*(free[n * self._count :][: self._count] for n in range(3)), strict=True)
+        ports = zip(*(free[n * self._count :][: self._count] for n in range(kinds)), strict=True)
         plans = [
-            NodePlan(number, directory / f"node-{number}", *of_node)
-            for number, of_node in enumerate(ports, 1)
+            NodePlan(
+                number,
+                directory / f"node-{number}",
+                client,
+                internal,
+                controller,
+                dict(zip(names, more, strict=True)),
+            )
+            for number, (client, internal, controller, *more) in enumerate(ports, 1)
         ]
         for each in plans:
             each.directory.mkdir()
-            properties = server_properties(each, plans, security)
+            properties = server_properties(each, plans, security, self._further)
             (each.directory / "server.properties").write_text(properties)
         self.nodes = tuple(
-            KafkaNode(java, libs, each, self._reaching(directory, [each.client_port], USER))
+            KafkaNode(
+                java,
+                libs,
+                each,
+                self._reaching(directory, [each.client_port], USER),
+                self._further.java_options,
+            )
             for each in plans
         )
         # A random one, so that nodes of another cluster on the same ports are not taken for ours.

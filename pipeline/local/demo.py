@@ -98,7 +98,7 @@ class _Job:
         self, settings: Settings, stages: Sequence[str], events: Sequence[DayEvent], screen: Screen
     ) -> None:
         self._settings = settings
-        self._names = names = TopicNames(settings.topics)
+        self._names = names = TopicNames.under(settings)
         self._stage_of = {names.raw(stage): stage for stage in stages}
         self._followed = [names.enriched(stage) for stage in stages]
         self._followed += [names.review, names.dead_letters, names.escalations]

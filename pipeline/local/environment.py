@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from pydantic import SecretStr
+import orjson
+from pydantic import BaseModel, SecretStr
 
 from pipeline.config import KafkaSettings, Settings
 from pipeline.kafka.connection import admin_client
@@ -28,7 +29,6 @@ from pipeline.local.apache import ApacheKafka
 from pipeline.local.broker import LocalBroker, NoidaBroker
 from pipeline.local.child import Child
 from pipeline.model.errors import UsageError
-from pipeline.stages.api import build_stages
 
 API_KEY = "ANTHROPIC_API_KEY"
 BASE_URL = "ANTHROPIC_BASE_URL"
@@ -144,9 +144,10 @@ async def local_environment(
         raise UsageError(f"There is no broker {broker!r}; there are {', '.join(_BROKERS)}.")
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(_BROKERS[broker](kafka_port))
-        names = TopicNames(settings.topics).of(build_stages(settings.stages))
+        names = TopicNames.under(settings)
         async with admin_client(running.settings) as admin:
-            await Topics(admin, settings.topics, configs=running.topic_configs).create(names)
+            topics = Topics(admin, settings.topics, names=names, configs=running.topic_configs)
+            await topics.create(names.of(settings.stages.by_name()))
         kafka = running.settings
         if kafka.idle_fetch_pause:
             kafka = kafka.model_copy(update={"idle_fetch_pause": idle_fetch_pause})
@@ -167,6 +168,17 @@ async def local_environment(
             if not os.environ.get(API_KEY):
                 variables[API_KEY] = _SIMULATED_KEY
         yield Environment(running.name, kafka, variables)
+
+
+def require_api(settings: Settings) -> None:
+    """Raise `UsageError` where it can be seen that there is nobody to ask: no key, no address."""
+    haiku = settings.models.haiku
+    is_reached = haiku.provider != "anthropic" or haiku.key_file or haiku.base_url
+    if not is_reached and not os.environ.get(API_KEY) and BASE_URL not in os.environ:
+        raise UsageError(
+            f"There is nobody to ask: set {API_KEY}, or say --simulated for a simulated API, "
+            "whose answers say nothing about the models."
+        )
 
 
 @asynccontextmanager
@@ -251,10 +263,20 @@ def kafka_variables(kafka: KafkaSettings) -> dict[str, str]:
 
     The protocol is always among them: what `pipeline.toml` says is meant for other brokers.
     """
-    found = {}
-    for name in sorted(kafka.model_fields_set | {"security_protocol"}):
-        value = getattr(kafka, name)
-        if value is not None:
-            text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            found[f"PIPELINE_KAFKA__{name.upper()}"] = text
-    return found
+    return dict(_variables("PIPELINE_KAFKA", kafka, kafka.model_fields_set | {"security_protocol"}))
+
+
+def _variables(prefix: str, table: BaseModel, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for name in sorted(names):
+        variable = f"{prefix}__{name.upper()}"
+        match getattr(table, name):
+            case None:
+                pass
+            case BaseModel() as inner:
+                yield from _variables(variable, inner, inner.model_fields_set)
+            case SecretStr() as secret:
+                yield variable, secret.get_secret_value()
+            case dict() as items:
+                yield variable, orjson.dumps(items).decode()
+            case value:
+                yield variable, str(value)

@@ -34,11 +34,12 @@ from pipeline.local.accounting import (
 )
 from pipeline.local.day import ROUTINE, DayEvent
 from pipeline.model.printable import printable
-from pipeline.model.records import Usage
+from pipeline.model.records import DOCUMENT, Usage
 from pipeline.runtime.console import grid
 from pipeline.stream.records import Received
 
 OUTCOMES = {
+    DOCUMENT: ("read from its own data", "blue"),
     "haiku": ("accepted by Haiku", "green"),
     "sonnet": ("settled by Sonnet", "cyan"),
     REVIEW: ("review by a person", "yellow"),
@@ -229,7 +230,8 @@ def _counts(tally: Tally) -> list[int]:
 
 
 HEADINGS = (
-    "Use", "Events", "By Haiku", "By Sonnet", "Review", "Dead letters", "Cost", "p50", "p95",
+    "Use", "Events", "Not asked", "By Haiku", "By Sonnet", "Review", "Dead letters", "Cost", "p50",
+    "p95",
 )  # fmt: skip
 
 
@@ -278,7 +280,7 @@ class Summary:
         uses.add_section()
         uses.add_row(*_row("all", total), *_latencies(total))
         uses.add_row("", "", *(f"{each / max(1, total.published):.0%}" for each in _counts(total)))
-        hard = grid(("Hard ones among them", *HEADINGS[1:7]))
+        hard = grid(("Hard ones among them", *HEADINGS[1:8]))
         for kind, tally in sorted(found.kinds.items(), key=lambda each: -each[1].published):
             if kind not in {ROUTINE, ""}:
                 hard.add_row(*_row(kind, tally))
@@ -381,10 +383,11 @@ def _latencies(tally: Tally) -> Iterator[str]:
 
 
 def _as_json(tally: Tally) -> dict[str, Any]:
-    haiku, sonnet, review, dead = _counts(tally)
+    document, haiku, sonnet, review, dead = _counts(tally)
     return {
         "published": tally.published,
         "enriched": tally.outcomes.total() - review - dead,
+        "document": document,
         "haiku": haiku,
         "sonnet": sonnet,
         "review": review,

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any, Literal
 
-from pipeline.model.records import Enriched, Review, Tier, Usage
+from pipeline.model.records import Decider, Enriched, Review, Tier, Usage
 
 CallEnd = Literal[
     "answered", "refused", "cut_off", "malformed", "rejected", "rate_limited", "overloaded",
@@ -32,7 +32,10 @@ class Observer:
         """A record came in; `size` in bytes."""
 
     def tombstone(self, stage: str) -> None:
-        """A record without a value came in: it is no event, and is only committed over."""
+        """A record without a value came in: it is no event, and is committed over or passed on."""
+
+    def passed_over(self, stage: str) -> None:
+        """A record was left out by the stage's filter, or is a deletion: it is no event of it."""
 
     def completed(self, stage: str, end: str, *, seconds: float) -> None:
         """A record came to an end, `seconds` after it was received; not yet committed."""
@@ -123,15 +126,16 @@ class Observer:
     def decided(
         self,
         stage: str,
-        tier: Tier,
+        tier: Decider,
         end: str,
         *,
         model: str,
         record: Enriched[Any] | Review | None = None,
     ) -> None:
-        """A model's answer was decided on, and the event ends there: one of `Disposition`.
+        """A result was decided on, and the event ends there: one of `Disposition`.
 
-        `record` is the event's last one, which is about to be published.
+        It is a tier's answer, or what the event says itself. `record` is the event's last one,
+        which is about to be published.
         """
 
     def doubted(self, stage: str, code: str) -> None:

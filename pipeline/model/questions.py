@@ -43,10 +43,11 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that was checked and scaled."""
+    """An image that was checked and scaled; of an animation it is the first frame."""
 
     media_type: ImageType
     data: bytes = field(repr=False)
+    is_animated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,10 @@ HIGH_RESOLUTION = ImageLimits(long_edge=2576, tokens=4784)
 
 @dataclass(frozen=True, slots=True)
 class Pdf:
-    """A PDF file that was checked."""
+    """A PDF file that was checked; `attached` are XML files in it, where they were asked for."""
 
     data: bytes = field(repr=False)
+    attached: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 Part = Text | Image | Pdf
@@ -111,7 +113,7 @@ class Question(Generic[AnswerT_co]):
             match part:
                 case Text(name, text):
                     chunks += [name.encode(), text.encode()]
-                case Image(media_type, data):
+                case Image(media_type, data, _):
                     chunks += [media_type.encode(), data]
                 case Pdf(data):
                     chunks += [b"application/pdf", data]
@@ -137,6 +139,22 @@ class MultiStepQuery(Generic[AnswerT_co]):
 
 Query = Question[AnswerT_co] | MultiStepQuery[AnswerT_co]
 """What a stage asks about one event: mostly one question."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownResult(Generic[AnswerT_co]):
+    """What an event says itself, so that no model need be asked.
+
+    Args:
+        result: What is published, as the stage's `result()` would give it.
+        signals: What speaks against it. Where one counts, the event is asked about as any other,
+            and the answer is doubted for the same reason.
+        query: Builds what is asked then, with the errors of a stage's `question()`.
+    """
+
+    result: BaseModel
+    signals: tuple[Signal, ...]
+    query: Callable[[], Query[AnswerT_co]]
 
 
 def first_questions(query: Query[Any]) -> tuple[Question[Any], ...]:

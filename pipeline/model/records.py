@@ -15,7 +15,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -36,11 +36,13 @@ from pipeline.model.json_bytes import AnyJson, OverLimit, outside_strings
 ResultT = TypeVar("ResultT")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 ENRICHED_VERSION = 1
-"""The version of all enriched schemas: raised by a change that would break a reader."""
+"""The version of enriched schemas: raised by a change that would break a reader."""
+STRUCTURED_VERSION = 2
+"""The same of stages that may read an event's own data: `decided_by` may be `document`."""
 
 
-def enriched_schema(stage: str) -> str:
-    return f"{stage}.enriched/{ENRICHED_VERSION}"
+def enriched_schema(stage: str, version: int = ENRICHED_VERSION) -> str:
+    return f"{stage}.enriched/{version}"
 
 
 SIMULATED = "simulated-"
@@ -107,6 +109,11 @@ class Tier(StrEnum):
     SONNET = "sonnet"
 
 
+DOCUMENT: Final = "document"
+"""Who decided where the event's own data did, and no model was asked."""
+Decider = Tier | Literal["document"]
+"""Who judged an event first, or next."""
+DecidedBy = Literal["haiku", "sonnet", "human", "document"]
 FORGOTTEN = "forgotten"
 """The reason of a mark: a person had the record's key forgotten, so it is never published again."""
 
@@ -178,6 +185,23 @@ class Doubt(Record):
 Doubts = Annotated[list[Doubt], Field(max_length=MOST_DOUBTS)]
 
 
+class SourcePart(Record):
+    """Which part of a raw event that holds several documents.
+
+    Of several, each has the event's id with `#` and its number as `event_id` of its records.
+    """
+
+    number: int = Field(ge=1, le=MOST_COUNT, description="Counted from 1.")
+    of: int = Field(ge=1, le=MOST_COUNT, description="How many parts there are.")
+    first_page: int | None = Field(
+        None, ge=1, le=MOST_COUNT, description="Of the file; null where it has no pages."
+    )
+    last_page: int | None = Field(None, ge=1, le=MOST_COUNT, description="Of the part.")
+    name: str | None = Field(
+        None, description="What it is called, where it came with a name: that of an attachment."
+    )
+
+
 class Source(Record):
     """Where the raw event came from."""
 
@@ -187,6 +211,11 @@ class Source(Record):
     timestamp: Timestamp = Field(description="The raw record's own Kafka timestamp.")
     extra: dict[str, AnyJson] = Field(
         default_factory=dict, description="Fields of the raw event the stage does not know."
+    )
+    part: SourcePart | None = Field(
+        None,
+        exclude_if=lambda part: part is None,
+        description="Where the event holds several documents, or was looked at for that.",
     )
 
 
@@ -233,14 +262,14 @@ class Enriched(Record, Generic[ResultT]):
     event_id: str
     stage: str
     result: ResultT
-    decided_by: Literal["haiku", "sonnet", "human"]
+    decided_by: DecidedBy
     confidence: float | None = Field(
-        ge=0, le=1, description="The deciding model's own statement; null where a person decided."
+        ge=0, le=1, description="The deciding model's own statement; null where none decided."
     )
     escalation: EscalationSummary[ResultT] | None
     model: str = Field(
         description="The model that decided, as the API names it; where a person did, the last "
-        "one that was asked."
+        "one that was asked; `none` where the document's own data did."
     )
     usage: Usage
     source: Source

@@ -65,7 +65,14 @@ RECEIVED_BYTES = Metric(
 )  # fmt: skip
 TOMBSTONES = Metric(
     "pipeline_tombstones_total", "counter", ("stage",), "records",
-    "Records without a value (null, not empty): no events, only committed over.",
+    "Records without a value (null, not empty): no events, only committed over, or "
+    "passed on under their key where `output.tombstones` says so.",
+)  # fmt: skip
+PASSED_OVER = Metric(
+    "pipeline_events_passed_over_total", "counter", ("stage",), "records",
+    "Records that `where` leaves out, or that an envelope says are deletions: no events of the "
+    "stage, only committed over.",
+    from_zero=True,
 )  # fmt: skip
 COMPLETED = Metric(
     "pipeline_events_completed_total", "counter", ("stage", "end"), "events",
@@ -159,7 +166,8 @@ MEMBERS_DIFFER = Metric(
 
 DECISIONS = Metric(
     "pipeline_decisions_total", "counter", ("stage", "tier", "end"), "events",
-    "Events by the tier that judged them and the end they came to.",
+    "Events by who judged them, a tier or `document` (their own data), and the end they came to; "
+    "of an event that holds several documents each part.",
     values={"end": ENDS}, from_zero=True,
 )  # fmt: skip
 DOUBTS = Metric(
@@ -168,8 +176,9 @@ DOUBTS = Metric(
 )  # fmt: skip
 AUDITED = Metric(
     "pipeline_audited_total", "counter", ("stage", "verdict"), "events",
-    "Answers of Haiku that would have been accepted and went to Sonnet as a random sample: agreed, "
-    "differed, unsettled, or not_compared where the stage does not say which fields decide.",
+    "Answers of Haiku that would have been accepted and went to Sonnet as a random sample: agreed "
+    "(models err alike, so it is no measure of errors), differed, unsettled, or not_compared where "
+    "the stage does not say which fields decide.",
     values={"verdict": ("agreed", "differed", "unsettled", "not_compared")},
 )  # fmt: skip
 DEAD_LETTERS = Metric(

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 import pipeline
 from pipeline.config import Settings
-from pipeline.model.records import Tier
+from pipeline.model.records import DOCUMENT, Tier
 from pipeline.observe import catalogue
 from pipeline.observe.metrics import Conditions, Metrics, Recent, RecentRecord
 from pipeline.observe.readings import Reading, quantile_between, rate
@@ -30,6 +30,8 @@ _PACE_READINGS = 5
 _HOUR = 3600.0
 _HAPPENS = (catalogue.RECEIVED.name, catalogue.COMPLETED.name, catalogue.CALLS.name)
 """Without more of these no histogram that is looked at has changed."""
+_FIRST = (Tier.HAIKU, DOCUMENT)
+"""Who judges an event first: each is judged by one of them."""
 _KEPT = (*_HAPPENS, catalogue.LAG.name, catalogue.LAG_SECONDS.name, catalogue.COST.name)
 """What a point of the charts needs, beside histograms."""
 View = dict[str, Any]
@@ -128,6 +130,18 @@ class About:
     stages: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What runs, once it does: `address` is of the dashboard, or of the socket that was asked for.
+
+    `delivery` is the guarantee in force, which may be less than the one that is set; `why` says so.
+    """
+
+    address: str
+    delivery: str
+    why: str
+
+
 @dataclass(eq=False)
 class Status:
     """Keeps the readings of the last minutes and makes a view of them."""
@@ -179,7 +193,7 @@ class Status:
             for model in newer.by(metric, "model")
         }
         cost = newer.total(catalogue.COST)
-        decided_first = newer.total(catalogue.DECISIONS, tier=Tier.HAIKU)
+        decided_first = sum(newer.total(catalogue.DECISIONS, tier=each) for each in _FIRST)
         return {
             "now": self.clock(),
             "started_at": self._started_at,
@@ -229,16 +243,16 @@ class Status:
     def _stage(self, name: str, older: Reading, newer: Reading) -> View:
         """One consumer; `decided` are events of this kind by tier and end, whoever consumed them.
 
-        Lag counts from the committed offset, and is None where not known yet; `p50_seconds` are
-        from receipt to end.
+        In the place of a tier is `document` for what events say themselves. Lag counts from the
+        committed offset, and is None where not known yet; `p50_seconds` are from receipt to end.
         """
         lag = newer.known_total(catalogue.LAG, stage=name)
         decided = {
-            tier.value: _counts(newer.by(catalogue.DECISIONS, "end", stage=name, tier=tier))
-            for tier in Tier
+            str(tier): _counts(newer.by(catalogue.DECISIONS, "end", stage=name, tier=tier))
+            for tier in (*Tier, DOCUMENT)
         }
-        first_tier = decided[Tier.HAIKU]
-        decisions = sum(first_tier.values())
+        decisions = sum(sum(decided[each].values()) for each in _FIRST)
+        escalated = sum(decided[each].get("escalated", 0) for each in _FIRST)
         return {
             "name": name,
             "partitions": self.conditions.assigned.get(name),
@@ -255,8 +269,9 @@ class Status:
                 older, newer, 0.95, catalogue.EVENT_SECONDS, stage=name
             ),
             "completed": _counts(newer.by(catalogue.COMPLETED, "end", stage=name)),
+            "passed_over": int(newer.total(catalogue.PASSED_OVER, stage=name)),
             "decided": decided,
-            "escalated_share": first_tier.get("escalated", 0) / decisions if decisions else None,
+            "escalated_share": escalated / decisions if decisions else None,
             "doubts": _counts(newer.by(catalogue.DOUBTS, "code", stage=name)),
             "dead_letters": _counts(newer.by(catalogue.DEAD_LETTERS, "reason", stage=name)),
             "cost_usd": newer.total(catalogue.COST, stage=name),

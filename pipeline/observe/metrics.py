@@ -17,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
 from pipeline.model.observer import Observer, OffsetFault
-from pipeline.model.records import SIMULATED, Doubt, Enriched, Review, Tier, Usage
+from pipeline.model.records import SIMULATED, Decider, Doubt, Enriched, Review, Tier, Usage
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import Metric
 
@@ -253,6 +253,9 @@ class Metrics(Observer):
     def tombstone(self, stage: str) -> None:
         self._counters[catalogue.TOMBSTONES][stage].inc()
 
+    def passed_over(self, stage: str) -> None:
+        self._counters[catalogue.PASSED_OVER][stage].inc()
+
     def completed(self, stage: str, end: str, *, seconds: float) -> None:
         self._counters[catalogue.COMPLETED][stage, end].inc()
         self._histograms[catalogue.EVENT_SECONDS][stage, end].observe(seconds)
@@ -321,7 +324,7 @@ class Metrics(Observer):
     def decided(
         self,
         stage: str,
-        tier: Tier,
+        tier: Decider,
         end: str,
         *,
         model: str,

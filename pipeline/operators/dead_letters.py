@@ -21,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.cascade.reading import REPLAYED_FOR
 from pipeline.config import Settings
 from pipeline.kafka.reader import Start, TopicReader
 from pipeline.kafka.topics import TopicNames
@@ -94,15 +95,17 @@ class DeadLetterRecord:
         """The headers that the record had before it was put aside."""
         return tuple(each for each in self.record.headers if not each[0].startswith(_PREFIX))
 
-    def replay(self) -> Outgoing:
+    def replay(self, *, is_shared: bool = False) -> Outgoing:
         """The record to put back on its topic: key, value and headers as they were.
 
-        One header says where it comes from, so that a reader can recognise a repetition.
+        One header says where it comes from, so that a reader can recognise a repetition. Where the
+        topic `is_shared` by several stages another one says whose record it is now.
         """
         place = f"{self.record.topic}/{self.record.partition}/{self.record.offset}"
         headers = (
-            *(header for header in self.own_headers if header[0] != REPLAYED_FROM),
+            *(each for each in self.own_headers if each[0] not in {REPLAYED_FROM, REPLAYED_FOR}),
             (REPLAYED_FROM, place.encode()),
+            *([(REPLAYED_FOR, self.about.stage.encode())] if is_shared else []),
         )
         return Outgoing(self.topic, self.record.key, self.record.value, headers)
 
@@ -251,7 +254,7 @@ async def list_dead_letters(
     replayed: bool | None,
 ) -> DeadLetterListing:
     """Find dead letters, of which `limit` are listed; with `replayed`, those that were, or not."""
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     handled = await read_handled(read, names.dead_letters, names.replayed)
     listing = DeadLetterListing(limit, handled=replayed)
     async with aclosing(select(read, names.dead_letters, selection)) as found:
@@ -328,7 +331,7 @@ async def export(
     limit: int | None,
 ) -> int:
     """Call `take` with each dead letter that is meant, and its document; returns how many."""
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     handled = await read_handled(read, names.dead_letters, names.replayed)
     taken = 0
     async with aclosing(select(read, names.dead_letters, selection)) as found:
@@ -429,7 +432,7 @@ async def replay(
     Without a publisher only what would be done is found out. Raises `ProducerFenced` where another
     process began to replay, else `PipelineError`.
     """
-    names, result = TopicNames(settings.topics), Replayed(dry_run=publisher is None)
+    names, result = TopicNames.under(settings), Replayed(dry_run=publisher is None)
     clock = asyncio.get_running_loop().time
     size = max(1, min(_BATCH_RECORDS, int(request.rate)))
     due = clock()
@@ -441,7 +444,14 @@ async def replay(
         chosen = _replayable(found, settings, request, entry_of, result)
         batches = batched(chosen, lambda each: each.record.size, count=size, size=_BATCH_BYTES)
         async for batch in batches:
-            actions = [Action(each.record, each.replay(), again=request.again) for each in batch]
+            actions = [
+                Action(
+                    each.record,
+                    each.replay(is_shared=len(names.readers_of(each.topic)) > 1),
+                    again=request.again,
+                )
+                for each in batch
+            ]
             if publisher is None:
                 done = Done(tuple(actions), (), ())
             else:
@@ -467,16 +477,12 @@ async def _replayable(
     result: Replayed,
 ) -> AsyncIterator[DeadLetterRecord]:
     """Those that can and shall be replayed; the others are counted."""
-    # Only to what the pipeline reads: the topic is in a header, which every writer to
-    # `dead-letters` can set.
-    names = TopicNames(settings.topics)
-    allowed = {names.escalations, *map(names.raw, settings.stages.by_name())}
-    chosen = 0
+    names, chosen = TopicNames.under(settings), 0
     async for dead_letter in found:
         entry = entry_of(dead_letter.record)
         if entry is not None and (entry.is_forgotten or not request.again):
             result.done_before += 1
-        elif (because := _why_not(dead_letter, allowed)) is not None:
+        elif (because := _why_not(dead_letter, names)) is not None:
             result.refuse(dead_letter.record, because)
         else:
             yield dead_letter
@@ -485,11 +491,16 @@ async def _replayable(
                 return
 
 
-def _why_not(dead_letter: DeadLetterRecord, allowed: Collection[str]) -> str | None:
+def _why_not(dead_letter: DeadLetterRecord, names: TopicNames) -> str | None:
+    # Only to what the pipeline reads: the topic is in a header, which every writer to
+    # `dead-letters` can set.
+    readers = names.readers_of(dead_letter.topic)
     if not dead_letter.topic:
         return "it has no header dlq-topic, so the pipeline did not write it"
-    if dead_letter.topic not in allowed:
+    if not readers and dead_letter.topic != names.escalations:
         return f"the pipeline does not read its topic {dead_letter.topic[:_TOPIC_CHARACTERS]!r}"
+    if len(readers) > 1 and dead_letter.about.stage not in readers:
+        return f"of the stages that read its topic, {', '.join(readers)}, none is its own"
     if dead_letter.record.unread is not None:
         return dead_letter.record.unread.because
     if dead_letter.original is not None:

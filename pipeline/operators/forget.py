@@ -116,9 +116,9 @@ class Forgotten:
 
 def holding_payloads(settings: Settings, states: Collection[str]) -> list[str]:
     """The topics that hold what events say, of those that exist."""
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     others = {*names.compacted, names.audit}
-    return [name for name in every_topic(settings) if name in states and name not in others]
+    return [name for name in every_topic(settings, states) if name in states and name not in others]
 
 
 async def forget(
@@ -147,7 +147,7 @@ async def forget(
         raise TopicMissing("None of the pipeline's topics exists: see topics.prefix.")
     if unknown := [name for name in topics if name not in known]:
         raise UsageError(f"{', '.join(unknown)} holds no payloads; these do: {', '.join(known)}.")
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     search = _Search(names, states, os.fsencode(key))
     chosen = list(dict.fromkeys(topics)) or known
     async with read(chosen) as records:
@@ -256,7 +256,8 @@ class _Search:
 
     def _is_ours_and_compacted(self, topic: str) -> bool:
         """Whether the pipeline may put a tombstone there: a raw topic is its publishers'."""
-        return not topic.endswith(".raw") and "compact" in (self._states[topic].cleanup or "")
+        is_compacted = "compact" in (self._states[topic].cleanup or "")
+        return is_compacted and self.names.is_written(topic)
 
 
 async def _unsettled(

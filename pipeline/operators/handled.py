@@ -195,13 +195,15 @@ class NotDone(PipelineError):
 class Action:
     """What to publish about a record; `again` although it was handled before.
 
-    Without anything to publish it is only marked, with the reason.
+    Without anything to publish it is only marked, with the reason. What is published `beside`
+    `outgoing` says the same in another form.
     """
 
     record: Received
     outgoing: Outgoing | None
     again: bool = False
     reason: str = ""
+    beside: tuple[Outgoing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +290,9 @@ class IdempotentPublisher:
             try:
                 await self._commit(open_)
             except Unpublishable as error:
-                at_fault = [open_[index] for index in error.indices if index < len(open_)]
+                owners = _owners(open_)
+                named = {id(owners[index]) for index in error.indices if index in owners}
+                at_fault = [action for action in open_ if id(action) in named]
                 refused += [(action, error.detail) for action in at_fault]
                 todo = [each for each in todo if each[0] not in at_fault]
                 if error.is_session_lost:
@@ -339,8 +343,9 @@ class IdempotentPublisher:
         pairs = list(zip(actions, marks, strict=True))
         await self._commit_together(
             [
-                # One of each action comes first: `Unpublishable` names them by their indices.
+                # In this order, since `Unpublishable` names them by their indices: `_owners`.
                 *(action.outgoing or mark for action, mark in pairs),
+                *(record for action in actions for record in action.beside),
                 *(mark for action, mark in pairs if action.outgoing is not None),
                 self.command.entry(len(actions), at=now, about=self.topic),
                 *tidied,
@@ -390,6 +395,12 @@ class IdempotentPublisher:
         if entry.by != self.name:
             raise ProducerFenced(self._fenced)
         return True
+
+
+def _owners(actions: Sequence[Action]) -> dict[int, Action]:
+    """Whose the records of a commit are, by their indices: first one of each, then those beside."""
+    beside = (action for action in actions for _ in action.beside)
+    return dict(enumerate((*actions, *beside)))
 
 
 def _not_done(problem: BrokerError | None) -> NotDone:

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,11 +12,14 @@ from typing import Any, Literal
 import orjson
 
 from pipeline.config import Settings
+from pipeline.config.inputs import InputSettings
+from pipeline.inputs.formats import open_format
+from pipeline.inputs.records import SCHEMA_ID_HEADER, Format, InputRecord
 from pipeline.kafka.connection import admin_client
 from pipeline.kafka.offsets import GroupLag, PartitionLag, drain_seconds, lag_reader
 from pipeline.kafka.reader import Start, read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames, TopicReport, Topics, TopicState
-from pipeline.model.errors import UsageError
+from pipeline.model.errors import InvalidEvent, UsageError
 from pipeline.model.printable import printable
 from pipeline.stream.records import Received
 
@@ -36,28 +39,34 @@ def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:
     return wanted
 
 
-def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, ...]:
-    return TopicNames(settings.topics).of(chosen(settings, stages))
+def topic_names(
+    settings: Settings, stages: Sequence[str] | None, existing: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Of these stages; with those of the existing topics that a pattern of theirs matches."""
+    return TopicNames.under(settings).of(chosen(settings, stages), existing)
 
 
-def every_topic(settings: Settings) -> tuple[str, ...]:
+def every_topic(settings: Settings, existing: Iterable[str] = ()) -> tuple[str, ...]:
     """Those of all stages that there are, enabled or not."""
-    return topic_names(settings, [*settings.stages.by_name(), ESCALATIONS])
+    return topic_names(settings, [*settings.stages.by_name(), ESCALATIONS], existing)
 
 
 async def create(settings: Settings, stages: Sequence[str] | None) -> list[TopicReport]:
+    """Make those that are missing; a pattern makes none."""
     names = topic_names(settings, stages)
     async with admin_client(settings.kafka) as admin:
-        return await Topics(admin, settings.topics).create(names)
+        made = Topics(admin, settings.topics, names=TopicNames.under(settings))
+        return await made.create(names)
 
 
 async def describe(
     settings: Settings, stages: Sequence[str] | None
 ) -> dict[str, TopicState | None]:
     """Describe the topics; None stands for those that do not exist."""
-    names = topic_names(settings, stages)
     async with admin_client(settings.kafka) as admin:
-        found = await Topics(admin, settings.topics).describe(names)
+        topics = Topics(admin, settings.topics)
+        names = topic_names(settings, stages, await topics.existing())
+        found = await topics.describe(names)
     return {name: found.get(name) for name in names}
 
 
@@ -79,7 +88,7 @@ async def lags(
     settings: Settings, stages: Sequence[str] | None, *, interval: float
 ) -> AsyncGenerator[list[StageLag], None]:
     """Sample the lag every `interval` seconds; the first sample knows no pace yet."""
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     wanted = chosen(settings, stages)
     earlier: dict[str, GroupLag] = {}
     async with lag_reader(settings.kafka) as reader:
@@ -87,7 +96,7 @@ async def lags(
             found = []
             for stage in wanted:
                 group = settings.kafka.group_prefix + stage
-                now = await reader.sample(group, [names.read_by(stage)])
+                now = await reader.sample(group, names.read_by(stage))
                 drained = drain_seconds(earlier[stage], now) if stage in earlier else None
                 earlier[stage] = now
                 found.append(
@@ -162,7 +171,7 @@ def duration(seconds: float | None) -> str:
 
 def topic_of(settings: Settings, name: str) -> str:
     """The topic that is meant: of a stage its results, else the topic of that name."""
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     shared = {
         "escalations": names.escalations,
         "review": names.review,
@@ -183,32 +192,64 @@ async def tail(
     limit: int | None = None,
     pretty: bool = False,
 ) -> None:
+    """Show the records of a topic; what is framed for the schema registry, by its schema.
+
+    Raises:
+        Unavailable: The registry cannot be asked.
+    """
     end: Literal["committed", "never"] = "never" if follow else "committed"
-    left = limit
+    left, framed = limit, _framed(settings)
     async with read_topics(settings.kafka, [topic], start=start, end=end) as records:
         async for record in records:
-            show(text_of(record, pretty=pretty))
+            document = None if framed is None else await _unframed(framed, record)
+            show(text_of(record, pretty=pretty, document=document))
             if left is not None:
                 left -= 1
                 if left == 0:
                     return
 
 
-def text_of(record: Received, *, pretty: bool = False) -> str:
+def _framed(settings: Settings) -> Format | None:
+    """What reads records that a serializer of the schema registry's wrote, where one is set."""
+    if settings.registry.url is None:
+        return None
+    try:
+        return open_format(InputSettings(format="registry"), settings.registry)
+    except UsageError:  # without the extra
+        return None
+
+
+async def _unframed(framed: Format, record: Received) -> Mapping[str, Any] | None:
+    """What is in a record by its schema; None where it is not framed so."""
+    headers = {name: content for name, content in record.headers if content is not None}
+    if not (record.value or b"").startswith(b"\0") and SCHEMA_ID_HEADER not in headers:
+        return None
+    given = InputRecord(record.topic, record.key, record.value, headers, record.timestamp)
+    try:
+        found = await framed.read(given)
+    except InvalidEvent:
+        return None
+    return None if found is None else found.fields
+
+
+def text_of(
+    record: Received, *, pretty: bool = False, document: Mapping[str, Any] | None = None
+) -> str:
     """A record as JSON: its value where that is all there is to it, else with key and headers.
 
-    What a terminal would take as a command is escaped, since the content is third-party.
+    A `document` is what its value was read as. What a terminal would take as a command is escaped,
+    since the content is third-party.
     """
     try:
-        document = orjson.loads(record.value or b"")
+        shown = orjson.loads(record.value or b"") if document is None else document
     except orjson.JSONDecodeError:
-        document = _whole(record, _text(record.value))
+        shown = _whole(record, _text(record.value))
     else:
         if any(name.startswith("dlq-") for name, _ in record.headers):
-            document = _whole(record, document)
+            shown = _whole(record, shown)
     indent = 2 if pretty and len(record.value or b"") <= _INDENTED else None
     try:
-        text = json.dumps(document, ensure_ascii=False, indent=indent)
+        text = json.dumps(shown, ensure_ascii=False, indent=indent, default=_text)
     except RecursionError:  # what is nested deeper than that is shown as it is
         text = json.dumps(_whole(record, _text(record.value)), ensure_ascii=False, indent=indent)
     return printable(text, keep="\n")

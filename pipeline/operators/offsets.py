@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.claude.billing import PriceTable
 from pipeline.claude.workloads import Models, Workload, cost_table
 from pipeline.config import Settings
-from pipeline.kafka.topics import ESCALATIONS, TopicNames
+from pipeline.kafka.topics import ESCALATIONS, Subscription, TopicNames
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.operators.inspection import chosen
 from pipeline.operators.selection import moment
@@ -32,7 +32,7 @@ class Group(Protocol):
     @property
     def cluster(self) -> str: ...
     async def members(self) -> int: ...
-    async def partitions(self, topic: str) -> Sequence[TopicPartition]: ...
+    async def partitions(self, read: Subscription) -> Sequence[TopicPartition]: ...
     async def committed(
         self, partitions: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, Committed | None]: ...
@@ -140,10 +140,10 @@ async def show(
 ) -> AsyncGenerator[GroupOffsets, None]:
     """One after the other; `UsageError` if there is no such stage."""
     for stage in chosen(settings, stages):
-        name, topic = _group_and_topic(settings, stage)
+        name, read = _group_and_topics(settings, stage)
         async with open_group(name) as group:
             members = await group.members()
-            seen = await _look(settings, group, await group.partitions(topic))
+            seen = await _look(settings, group, await group.partitions(read))
         yield GroupOffsets(
             stage, name, datetime.now(UTC), members, tuple(_shown(each) for each in seen)
         )
@@ -191,23 +191,26 @@ async def reset(
     *,
     now: datetime,
     partitions: Sequence[int] = (),
+    topics: Sequence[str] = (),
     keep_done: bool = False,
     execute: bool = False,
 ) -> Plan:
     """Move a stage's group to `earliest`, `latest`, `current`, an offset or a time.
 
+    Of all topics and partitions that it reads, or of those that are named alone.
+
     What is done above the committed offset is done again where it lies above the new one, unless
     it is to be kept.
 
     Raises:
-        UsageError: There is no such stage, partition, or time.
+        UsageError: There is no such stage, topic, partition, or time.
         PipelineError: The group has members, or what is to be kept does not fit into the metadata.
     """
     chosen(settings, [stage])
     where = _target(to, now)
-    name, topic = _group_and_topic(settings, stage)
+    name, read = _group_and_topics(settings, stage)
     async with open_group(name) as group:
-        wanted = _wanted(await group.partitions(topic), partitions)
+        wanted = _wanted(await group.partitions(read), partitions, topics)
         members = await group.members()
         if execute:
             await _seize(group, name, wanted)
@@ -238,16 +241,16 @@ async def import_from(
         PipelineError: Either group has members; the source is not of these logs.
     """
     chosen(settings, [stage])
-    name, topic = _group_and_topic(settings, stage)
+    name, read = _group_and_topics(settings, stage)
     if source == name:
         raise UsageError(f"{name} is the group of {stage} itself: name the one it takes over.")
     async with open_group(name) as group:
-        partitions = await group.partitions(topic)
+        partitions = await group.partitions(read)
         members = await group.members()
         if execute:
             await _seize(group, name, partitions)
         if isinstance(source, Path):
-            given = _read(source, stage, topic)
+            given = _read(source, stage, read)
         else:
             async with open_group(source) as other:
                 if execute:
@@ -255,7 +258,7 @@ async def import_from(
                 found = await other.committed(partitions)
             given = {each: committed for each, committed in found.items() if committed is not None}
         if not given:
-            raise PipelineError(f"{source} has committed nothing for {topic}.")
+            raise PipelineError(f"{source} has committed nothing for {read}.")
         moves, notes = [], []
         for each in await _look(settings, group, [p for p in partitions if p in given]):
             committed = given[each.partition]
@@ -337,24 +340,34 @@ def price(settings: Settings, stage: str, events: int) -> Decimal | None:
     """What so many events cost in US dollars, by what `pipeline cost` takes an event for."""
     sections = settings.stages.by_name()
     shared = sections[stage].events_per_request if stage in sections else 1
-    workload = replace(USUAL, events=events, events_per_request=shared)
+    workload = replace(USUAL, events=events, events_per_request=shared, seconds=0)
     models = Models.of(settings.models)
     rows = cost_table(workload, PriceTable(settings.claude.prices), models)
     way = "sonnet" if stage == ESCALATIONS else "cascade"
     return next(row.usd_per_month for row in rows if row.way == way)
 
 
-def _group_and_topic(settings: Settings, stage: str) -> tuple[str, str]:
-    return settings.kafka.group_prefix + stage, TopicNames(settings.topics).read_by(stage)
+def _group_and_topics(settings: Settings, stage: str) -> tuple[str, Subscription]:
+    return settings.kafka.group_prefix + stage, TopicNames.under(settings).read_by(stage)
 
 
 def _wanted(
-    partitions: Sequence[TopicPartition], numbers: Sequence[int]
+    partitions: Sequence[TopicPartition], numbers: Sequence[int], topics: Sequence[str]
 ) -> Sequence[TopicPartition]:
-    known = {each.partition: each for each in partitions}
-    if unknown := [number for number in numbers if number not in known]:
-        raise UsageError(f"There is no partition {unknown[0]}; there are {len(known)}, from 0.")
-    return [known[number] for number in dict.fromkeys(numbers)] or partitions
+    there_are = dict.fromkeys(each.topic for each in partitions)
+    if unknown := [topic for topic in topics if topic not in there_are]:
+        raise UsageError(f"It does not read {unknown[0]}; it reads {', '.join(there_are)}.")
+    found = [each for each in partitions if not topics or each.topic in topics]
+    known = {each.partition for each in found}
+    if unknown_numbers := [number for number in numbers if number not in known]:
+        raise UsageError(
+            f"There is no partition {unknown_numbers[0]}; there are {len(known)}, from 0."
+        )
+    places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
+    if not places:
+        return found
+    wanted = [each for each in found if each.partition in places]
+    return sorted(wanted, key=lambda each: places[each.partition])
 
 
 async def _seize(group: Group, name: str, partitions: Sequence[TopicPartition]) -> None:
@@ -478,7 +491,7 @@ async def _execute(plan: Plan, group: Group) -> Plan:
 _FILE = TypeAdapter(list[GroupOffsets])
 
 
-def _read(file: Path, stage: str, topic: str) -> dict[TopicPartition, Committed]:
+def _read(file: Path, stage: str, read: Subscription) -> dict[TopicPartition, Committed]:
     """What the file has of the stage; `UsageError` where it is not what `show --json` prints."""
     try:
         found = _FILE.validate_json(file.read_bytes())
@@ -487,9 +500,9 @@ def _read(file: Path, stage: str, topic: str) -> dict[TopicPartition, Committed]
             f"{file} is not what `pipeline offsets show --json` prints: name another, or a group."
         ) from None
     return {
-        TopicPartition(topic, each.partition): Committed(each.committed, each.metadata)
+        TopicPartition(each.topic, each.partition): Committed(each.committed, each.metadata)
         for group in found
         if group.stage == stage
         for each in group.partitions
-        if each.topic == topic and each.committed is not None
+        if read.takes(each.topic) and each.committed is not None
     }

@@ -5,17 +5,20 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
-from pipeline.cascade.reading import of_stage
+from pipeline.cascade.reading import adapter_of, of_stage
 from pipeline.config import Settings
+from pipeline.inputs.adapter import Adapter, PassedOver
+from pipeline.inputs.records import InputRecord
 from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import Writer
-from pipeline.model.errors import InvalidEvent
+from pipeline.model.errors import InvalidEvent, UsageError
+from pipeline.model.records import now
 from pipeline.operators.files import usable
 from pipeline.runtime.process import threaded_iter
 from pipeline.stages.api import Stage
@@ -62,22 +65,29 @@ async def publish(
     stage: Stage[Any, Any],
     items: Iterable[Item],
     *,
+    topic: str | None = None,
     validate: bool = True,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> Published:
-    """Publish events, of which there may be any number, on the raw topic of a stage.
+    """Publish events, of which there may be any number, on a topic that a stage reads.
 
+    That is its first one, unless a `topic` is named; a UsageError says that it reads no such one.
     With `validate` those that the stage does not take are left out; `on_done` gets a 1 for each.
     """
-    topic = TopicNames(settings.topics).raw(stage.name)
+    names = TopicNames.under(settings)
+    if topic is None:
+        topic = names.raw(stage.name)
+    elif not names.read_by(stage.name).takes(topic):
+        raise UsageError(f"{stage.name} does not read {topic}: {names.read_by(stage.name)}.")
     result = Published(topic)
     limit = settings.topics.max_message_bytes
+    adapter = adapter_of(settings, stage) if validate else None
     async with (
         Writer(settings.kafka, max_record_bytes=limit, on_published=lambda _: on_done(1)) as writer,
         aclosing(threaded_iter(items)) as ahead,
     ):
         async for item in ahead:
-            refusal = refusal_of(stage, item) if validate else None
+            refusal = await _refusal(stage, adapter, topic, item) if validate else None
             if refusal is None:
                 await writer.write(Outgoing(topic, item.key, item.value, item.headers))
                 continue
@@ -88,6 +98,23 @@ async def publish(
         await writer.flush()
         result.published = writer.published
     return result
+
+
+async def _refusal(
+    stage: Stage[Any, Any], adapter: Adapter | None, topic: str, item: Item
+) -> Refusal | None:
+    if adapter is None:
+        return refusal_of(stage, item)
+    headers = {name: content for name, content in item.headers if content is not None}
+    try:
+        adapted = await adapter.read(InputRecord(topic, item.key, item.value, headers, now()))
+    except InvalidEvent as invalid:
+        return Refusal(item.place, invalid.reason.value, invalid.detail)
+    if isinstance(adapted, PassedOver):
+        return None
+    return refusal_of(
+        stage, replace(item, value=adapted.value, headers=tuple(adapted.headers.items()))
+    )
 
 
 def refusal_of(stage: Stage[Any, Any], item: Item) -> Refusal | None:

@@ -15,9 +15,10 @@ import orjson
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import to_json
 
+from pipeline.cascade.publishing import NO_OUTPUTS, Outputs, publication
 from pipeline.cascade.publishing import enriched as enriched_record
-from pipeline.cascade.publishing import publication
 from pipeline.config import Settings
+from pipeline.inputs.outputs import open_outputs
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import ProducerFenced
@@ -150,7 +151,7 @@ async def list_items(
     resolved: bool | None,
 ) -> ReviewListing:
     """Find items, of which `limit` are listed; with `resolved`, those that were, or were not."""
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     handled = await read_handled(read, names.review, names.resolved)
     listing = ReviewListing(limit, handled=resolved)
     async with read([names.review], start=selection.span.since or "beginning") as records:
@@ -327,9 +328,19 @@ def result_of(verdict: Verdict, item: ReviewItem, stage: AnyStage, settings: Set
 
 
 def enriched(
-    item: ReviewItem, stage: AnyStage, result: BaseModel, topics: TopicNames, now: datetime
-) -> Outgoing:
-    """The record that says what a person decided."""
+    item: ReviewItem,
+    stage: AnyStage,
+    result: BaseModel,
+    topics: TopicNames,
+    now: datetime,
+    *,
+    outputs: Outputs = NO_OUTPUTS,
+) -> tuple[Outgoing, ...]:
+    """The records that say what a person decided, as results of the stage are published.
+
+    Raises:
+        InvalidEvent: The result cannot be published so.
+    """
     review, haiku_result, event = item.review, None, None
     # The stage may have changed since: Haiku's answer is left out where it would not publish it any
     # more, and an event that another version of it read has no fields of its own.
@@ -356,15 +367,17 @@ def enriched(
         ),
         provenance=review.provenance,
     )
-    return publication(item.record, record, topics).records[0]
+    return publication(item.record, record, topics, outputs).records
 
 
 def label_line(item: ReviewItem, stage: AnyStage, result: BaseModel) -> bytes:
     """The event as it is published, and what is true about it under `gold`."""
     event = item.review.event
     known = {name: event[name] for name in stage.raw_model.model_fields if name in event}
+    # The parts of an event have its id, and each is an event of its own here, too.
+    own = {"id": item.review.event_id, "gold": result.model_dump(mode="json", by_alias=True)}
     # Numbers of the event may be longer than any that orjson takes.
-    return to_json(known | {"gold": result.model_dump(mode="json", by_alias=True)})
+    return to_json(known | own)
 
 
 class LabelledFile:
@@ -432,7 +445,7 @@ async def resolve(
         PipelineError: There is no such item, its stage is not known here, or the brokers do not
             take it.
     """
-    names = TopicNames(settings.topics)
+    names = TopicNames.under(settings)
     record = await record_at(read, names.review, place, what="review item", command="review")
     item = review_item_of(record)
     stages: Mapping[str, AnyStage] = build_stages(settings.stages)
@@ -441,8 +454,12 @@ async def resolve(
         name = item.review.stage[:_NAME_SHOWN]
         raise PipelineError(f"There is no stage {name!r} here; there are {', '.join(stages)}.")
     result = result_of(verdict, item, stage, settings)
-    outgoing = enriched(item, stage, result, names, now)
-    await _publish(Action(item.record, outgoing, again), open_publisher, jitter)
+    outputs = await open_outputs(
+        {stage.name: stage}, settings.stages.by_name(), names.enriched, settings.registry
+    )
+    outgoing, *beside = enriched(item, stage, result, names, now, outputs=outputs)
+    action = Action(item.record, outgoing, again, beside=tuple(beside))
+    await _publish(action, open_publisher, jitter)
     if labels is not None:
         labels.put(label_line(item, stage, result))
     return Resolved(

@@ -4,6 +4,7 @@
   time, and never outlives its parent.
 - `console`: how commands run, what they print when they fail, how they show progress.
 - `database`: a small SQLite file off the event loop.
+- `tokens`: what proves who asks and expires, fetched again in time.
 
 Imports `model` only.
 """

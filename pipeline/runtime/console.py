@@ -195,6 +195,11 @@ def line(text: str) -> None:
     sys.stdout.flush()
 
 
+def plain(text: str) -> str:
+    """Text from outside, with nothing in it that a terminal would obey."""
+    return printable(text, keep="\n")
+
+
 def note(text: str) -> None:
     """Print a note for a person on standard error, out of the way of the output."""
     readable = printable(text, keep="\n")
@@ -215,19 +220,19 @@ def as_json(document: Any) -> None:  # noqa: ANN401 - whatever orjson takes
     line(printable(text))
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; numbers belong in all columns but the first."""
-    shown = grid(headings, no_wrap=False)
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True) -> None:
+    """Print a table; `numbers` belong in all columns but the first."""
+    shown = grid(headings, no_wrap=False, numbers=numbers)
     for row in rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))
     terminal().print(shown)
 
 
-def grid(headings: Sequence[str], *, no_wrap: bool = True) -> Table:
-    """A table without rows yet; numbers belong in all columns but the first."""
+def grid(headings: Sequence[str], *, no_wrap: bool = True, numbers: bool = True) -> Table:
+    """A table without rows yet; `numbers` belong in all columns but the first."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for index, heading in enumerate(headings):
-        justify: JustifyMethod = "right" if index else "left"
+        justify: JustifyMethod = "right" if index and numbers else "left"
         overflow: OverflowMethod = "ellipsis" if no_wrap else "fold"
         table.add_column(heading, justify=justify, overflow=overflow, no_wrap=no_wrap)
     return table

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import TopicSettings
+from pipeline.config import StageSettings, TopicSettings
+from pipeline.config.topic_names import TopicNames
 from pipeline.model.errors import PipelineError
 from pipeline.schemas.compatibility import breaks
 from pipeline.schemas.contract import AnyStage, asyncapi_document, record_schemas, schema_name
@@ -26,12 +27,19 @@ class Findings:
     broken: tuple[str, ...]
 
 
-def generate(stages: Sequence[AnyStage]) -> dict[str, str]:
-    """The text of each file by its name; the same for the same stages, always."""
+def generate(
+    stages: Sequence[AnyStage], tables: Mapping[str, StageSettings] | None = None
+) -> dict[str, str]:
+    """The text of each file by its name; the same for the same stages, always.
+
+    Of topics that a stage's table names there are those names; all others are the default ones.
+    """
     schemas = record_schemas(stages)
     names = {subject: f"{subject}{_SUFFIX}" for subject in schemas}
     contents = {names[subject]: schema for subject, schema in schemas.items()}
-    contents[ASYNCAPI] = asyncapi_document(stages, names, TopicSettings())
+    contents[ASYNCAPI] = asyncapi_document(
+        stages, names, TopicSettings(), TopicNames(TopicSettings(), tables)
+    )
     return {
         name: json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         for name, content in contents.items()

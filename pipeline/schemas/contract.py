@@ -4,6 +4,8 @@ What the pipeline writes is described as open: a reader must accept fields it do
 new field breaks no reader and needs no new version.
 """
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +15,9 @@ from pydantic_core.core_schema import ModelSchema, WithDefaultSchema
 
 import pipeline
 from pipeline.config import KafkaSettings, TopicSettings
+from pipeline.config.topic_names import TopicNames
 from pipeline.model.records import (
+    DOCUMENT,
     ENRICHED_VERSION,
     Audit,
     DeadLetterHeaders,
@@ -23,7 +27,7 @@ from pipeline.model.records import (
     Review,
 )
 from pipeline.model.records import enriched_schema as declared_schema
-from pipeline.stages.api import Stage
+from pipeline.stages.api import Stage, enriched_version
 from pipeline.stages.files.media import MEDIA_TYPES
 
 Schema = dict[str, Any]
@@ -38,6 +42,7 @@ BARE_FILE = (
     " The value may also be the bare file itself, with its type in the header `content-type` and "
     "the event's id in the header `event-id` or the record's key."
 )
+_RECORD_OF = re.compile(r"`[a-z][a-z0-9_]*\.(raw|enriched)`")
 _FIRST = ("$schema", "$id", "title", "description", "type", "properties", "required")
 _JSON = "application/json"
 _OURS = "Written by the pipeline."
@@ -62,15 +67,21 @@ _CLOUD_EVENTS: Schema = {
         "tracestate": {"type": "string"},
     },
 }
-_FILE_HEADERS: Schema = {
-    "type": "object",
-    "required": ["content-type"],
-    "properties": {
-        "content-type": {"enum": sorted(MEDIA_TYPES)},
-        "event-id": {"type": "string", "description": "The event's id; the key if it is absent."},
-        "traceparent": {"type": "string"},
-    },
-}
+
+
+def _file_headers(stage: AnyStage) -> Schema:
+    return {
+        "type": "object",
+        "required": ["content-type"],
+        "properties": {
+            "content-type": {"enum": sorted(getattr(stage, "media_types", MEDIA_TYPES))},
+            "event-id": {
+                "type": "string",
+                "description": "The event's id; the key if it is absent.",
+            },
+            "traceparent": {"type": "string"},
+        },
+    }
 
 
 class _Untitled(GenerateJsonSchema):
@@ -81,14 +92,14 @@ class _Untitled(GenerateJsonSchema):
 
 
 class _Written(_Untitled):
-    """What the pipeline writes: every field, and open to further ones.
+    """What the pipeline writes: every field that is not left out at times, and open to others.
 
     `additionalProperties: false` would make each new field a broken reader, and a default says
     nothing to those who read.
     """
 
-    def field_is_required(self, field: object, total: bool) -> bool:  # noqa: ARG002
-        return True
+    def field_is_required(self, field: Any, total: bool) -> bool:  # noqa: ANN401, ARG002
+        return "serialization_exclude_if" not in field
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -116,7 +127,7 @@ def record_schemas(stages: Sequence[AnyStage]) -> dict[str, Schema]:
 
 def raw_schema(stage: AnyStage) -> Schema:
     """What publishers put on `<stage>.raw`, where it is JSON."""
-    schema: Schema = stage.raw_model.model_json_schema(schema_generator=_Untitled)
+    schema = _of_stage(stage.raw_model.model_json_schema(schema_generator=_Untitled), stage)
     about = str(schema.get("description", f"A record of `{stage.name}.raw`."))
     schema["description"] = about + (BARE_FILE if stage.reads_files else "")
     return _head(f"{stage.name}.raw", RAW_VERSION, schema)
@@ -125,13 +136,23 @@ def raw_schema(stage: AnyStage) -> Schema:
 def enriched_schema(stage: AnyStage) -> Schema:
     """What consumers read on `<stage>.enriched`."""
     model: type[BaseModel] = Enriched[stage.result_model]  # type: ignore[name-defined]
-    schema = model.model_json_schema(mode="serialization", schema_generator=_Written)
+    written = model.model_json_schema(mode="serialization", schema_generator=_Written)
+    schema = _of_stage(written, stage)
     schema["title"] = f"{stage.result_model.__name__}, enriched"
     schema["description"] = f"A record of `{stage.name}.enriched`."
-    name = f"{stage.name}.enriched"
-    _pin(schema, "schema", declared_schema(stage.name))
+    name, version = f"{stage.name}.enriched", enriched_version(stage)
+    _pin(schema, "schema", declared_schema(stage.name, version))
     _pin(schema, "stage", stage.name)
-    return _head(name, ENRICHED_VERSION, schema)
+    if version == ENRICHED_VERSION:
+        schema["properties"]["decided_by"]["enum"].remove(DOCUMENT)
+    return _head(name, version, schema)
+
+
+def _of_stage(schema: Schema, stage: AnyStage) -> Schema:
+    """With descriptions that name its own topics: a stage of a kind has the models of its kind."""
+    text = _RECORD_OF.sub(rf"`{stage.name}.\1`", json.dumps(schema))
+    named: Schema = json.loads(text)
+    return named
 
 
 def _envelope(subject: str, model: type[BaseModel]) -> Schema:
@@ -176,9 +197,12 @@ def _pin(schema: Schema, field: str, value: str) -> None:
 
 
 def asyncapi_document(
-    stages: Sequence[AnyStage], files: Mapping[str, str], topics: TopicSettings
+    stages: Sequence[AnyStage], files: Mapping[str, str], topics: TopicSettings, of: TopicNames
 ) -> Schema:
-    """The document; `files` are those of each subject's schema, relative to it."""
+    """The document; `files` are those of each subject's schema, relative to it.
+
+    `of` says what the topics of the stages are called; a stage that reads several has no address.
+    """
     channels: Schema = {}
     operations: Schema = {}
     messages: Schema = {}
@@ -188,7 +212,9 @@ def asyncapi_document(
         about: Schema = {"name": name, "summary": summary, "contentType": _JSON}
         messages[name] = about | ({"headers": headers} if headers else {}) | {"payload": payload}
 
-    def channel(subject: str, address: str, about: str, names: Sequence[str], *to: str) -> None:
+    def channel(
+        subject: str, address: str | None, about: str, names: Sequence[str], *to: str
+    ) -> None:
         """A topic, its messages, and what the pipeline does with it."""
         references: Schema = {
             name: {"$ref": _pointer("components", "messages", name)} for name in names
@@ -213,12 +239,15 @@ def asyncapi_document(
                 "name": bare,
                 "summary": "The bare file as the value, its type in a header.",
                 "contentType": "application/octet-stream",
-                "headers": _FILE_HEADERS,
+                "headers": _file_headers(stage),
                 "payload": {"type": "string", "format": "binary"},
             }
-        channel(raw, raw, "Written by publishers.", of_raw, "receive")
+        read, by_whom = of.read_by(stage.name), "Written by publishers."
+        is_one = read.pattern is None and len(read.topics) == 1
+        where = "" if is_one else f" Read of {read}."
+        channel(raw, read.topics[0] if is_one else None, by_whom + where, of_raw, "receive")
         message(enriched, f"What became of an event of the stage {stage.name}.", _CLOUD_EVENTS)
-        channel(enriched, enriched, _OURS, [enriched], "send")
+        channel(enriched, of.enriched(stage.name), _OURS, [enriched], "send")
     message("escalations", "What Haiku's answer could not settle.", _CLOUD_EVENTS)
     channel("escalations", topics.escalations, _OURS, ["escalations"], "send")
     message("review", "What neither model could settle, for people.", _CLOUD_EVENTS)

@@ -20,8 +20,17 @@ from pipeline.config import (
     StagesSettings,
 )
 from pipeline.model.errors import InvalidEvent, Unavailable, UsageError
-from pipeline.model.questions import Image, MultiStepQuery, Pdf, Query, Question, Signal, Text
-from pipeline.model.records import DeadLetterReason
+from pipeline.model.questions import (
+    Image,
+    KnownResult,
+    MultiStepQuery,
+    Pdf,
+    Query,
+    Question,
+    Signal,
+    Text,
+)
+from pipeline.model.records import ENRICHED_VERSION, STRUCTURED_VERSION, DeadLetterReason
 from pipeline.stages.checks.evidence import (
     numbers_missing,
     quote_found,
@@ -40,8 +49,10 @@ from pipeline.stages.checks.text_quality import (
     stated,
     visible,
 )
+from pipeline.stages.classify import Classify
 from pipeline.stages.code import Code
 from pipeline.stages.documents import Documents
+from pipeline.stages.extract import Extract
 from pipeline.stages.fields.amounts import parse_amount, read_amount
 from pipeline.stages.fields.asking import (
     Answer,
@@ -71,15 +82,15 @@ from pipeline.stages.tickets import Tickets
 
 __all__ = [
     "Answer", "DeadLetterReason", "Deciding", "Extracted", "Extracting",
-    "FieldExtractor", "FileEvent", "Files", "Image", "InvalidEvent", "JsonStage", "Label",
-    "LabelClassifier", "LabelSet", "Labels", "Likeness", "MultiStepQuery", "Pdf", "Query",
+    "FieldExtractor", "FileEvent", "Files", "Image", "InvalidEvent", "JsonStage", "KnownResult",
+    "Label", "LabelClassifier", "LabelSet", "Labels", "Likeness", "MultiStepQuery", "Pdf", "Query",
     "Question", "RawEvent", "Rewording", "Scope", "Section", "Signal", "Stage", "StageSettings",
-    "Text", "TextIndex", "Unavailable", "answer_schema", "blank_signals", "build_instructions",
-    "build_stages", "damage_signals", "differences", "encoder_for", "injection_signals",
-    "is_blank", "label_lines", "label_of", "label_type", "language_signals", "length_signals",
-    "numbers_missing", "parse_amount", "parse_date", "quote_found", "quote_signals",
-    "quotes_found", "read_amount", "rephrase", "restrict_labels", "reverse_labels",
-    "runner_up_signals", "stage_named", "stated", "value_signals", "visible",
+    "Structured", "Text", "TextIndex", "Unavailable", "answer_schema", "blank_signals",
+    "build_instructions", "build_stages", "damage_signals", "differences", "encoder_for",
+    "injection_signals", "is_blank", "label_lines", "label_of", "label_type",
+    "language_signals", "length_signals", "numbers_missing", "parse_amount", "parse_date",
+    "quote_found", "quote_signals", "quotes_found", "read_amount", "rephrase", "restrict_labels",
+    "reverse_labels", "runner_up_signals", "stage_named", "stated", "value_signals", "visible",
 ]  # fmt: skip
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -128,6 +139,22 @@ class Rewording(Protocol, Generic[RawT_contra]):
         """Ask about the event again: other instructions, the same answer and errors."""
 
 
+@runtime_checkable
+class Structured(Protocol, Generic[RawT_contra]):
+    """A stage some of whose events say themselves, as data, what would be asked about them."""
+
+    def read_or_ask(self, event: RawT_contra) -> KnownResult[Any] | Query[Any]:
+        """Read the event's own data, or ask about it; called instead of `question()`, as that is.
+
+        An InvalidEvent says that its file is wrong or breaks a limit.
+        """
+
+
+def enriched_version(stage: Stage[Any, Any]) -> int:
+    """The version of the schema of its enriched records, whatever its settings are."""
+    return STRUCTURED_VERSION if hasattr(stage, "read_or_ask") else ENRICHED_VERSION
+
+
 def build_stages(
     settings: StagesSettings, encoder: Encoder | None = None
 ) -> Mapping[str, Stage[Any, Any]]:
@@ -136,18 +163,38 @@ def build_stages(
     Texts are compared with the examples of labels by the encoder; without one by words, which is
     enough where no answers are checked. A UsageError says that a class of your own is not a stage.
     """
-    stages: list[Stage[Any, Any]] = [
-        Tickets(settings.tickets, encoder),
-        Invoices(settings.invoices),
-        Images(settings.images),
-        Documents(settings.documents),
-        Requests(settings.requests, encoder),
-        Code(settings.code),
-        Texts(settings.texts, encoder),
-    ]
-    tables = settings.by_name()
-    stages += [_built(stage, tables[stage.name]) for stage in settings.own.values()]
-    return MappingProxyType({stage.name: stage for stage in stages})
+    tables, stages = settings.by_name(), dict[str, Stage[Any, Any]]()
+    for name, table in tables.items():
+        own = settings.own.get(name)
+        if own is not None and own.build is not None:
+            stages[name] = _built(own, table)
+            continue
+        kind = _KINDS[own.kind if own is not None else name]
+        named = _named(kind, name)
+        stages[name] = named(table, encoder) if kind in _COMPARING else named(table)
+    return MappingProxyType(stages)
+
+
+_KINDS: Mapping[str, type[Any]] = {
+    "tickets": Tickets,
+    "invoices": Invoices,
+    "images": Images,
+    "documents": Documents,
+    "requests": Requests,
+    "code": Code,
+    "texts": Texts,
+    "classify": Classify,
+    "extract": Extract,
+}
+_COMPARING = frozenset({Tickets, Requests, Texts, Classify})
+"""They compare texts with the examples of labels."""
+
+
+def _named(kind: type[Any], name: str) -> type[Any]:
+    """The class under another name, which is all that stages of a kind do not have alike."""
+    if kind.name == name:
+        return kind
+    return type(kind.__name__, (kind,), {"name": name, "__module__": kind.__module__})
 
 
 def stage_named(settings: StagesSettings, name: str) -> Stage[Any, Any]:
@@ -158,17 +205,34 @@ def stage_named(settings: StagesSettings, name: str) -> Stage[Any, Any]:
     return stages[name]
 
 
+def raw_model_of(settings: StagesSettings, kind: str) -> type[RawEvent]:
+    """What events of a kind are, whether or not there is a stage of it."""
+    found: type[Any] | Stage[Any, Any] = _KINDS.get(kind) or stage_named(settings, kind)
+    model: type[RawEvent] = found.raw_model
+    return model
+
+
 def encoder_for(settings: Settings) -> Encoder | None:
     """The sentence encoder, where it is set to be used; a UsageError says it is not installed."""
     return MiniLm() if settings.escalation.scope == "encoder" else None
 
 
 def _built(own: OwnStage, settings: StageSettings) -> Stage[Any, Any]:
-    stage: Stage[Any, Any] = own.build(settings)
+    build: Any = own.build
+    if own.kind:
+        if not isinstance(build, type):
+            raise UsageError(f"{own.origin}: {own.kind} is no class, so there cannot be two of it.")
+        build = _named(build, own.name)
+    stage: Stage[Any, Any] = build(settings)
     if missing := [member for member in _MEMBERS if not hasattr(stage, member)]:
         raise UsageError(
             f"The stage {own.origin} lacks {', '.join(missing)}: see docs/STAGES.md for what a "
             "stage has."
+        )
+    if stage.name != own.name:
+        raise UsageError(
+            f"The stage {own.origin} calls itself {stage.name!r}: `name` has to be the class's "
+            "own, and not be set again."
         )
     return stage
 

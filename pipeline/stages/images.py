@@ -89,6 +89,7 @@ class Images:
 
     def __init__(self, settings: ImageSettings) -> None:
         self._files = Files(settings)
+        self.splitter = self._files.splitter(self.name)
         self._extraction = FieldExtractor(settings.fields)
         self._choosing = asking.classifier_of(
             asking.LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Document types"),

@@ -1,6 +1,11 @@
-"""Invoices and receipts: their parties, dates and amounts, from text, a PDF file or an image."""
+"""Invoices and receipts: their parties, dates and amounts, from text, a PDF file or an image.
 
-from collections.abc import Iterable, Mapping, Sequence
+An e-invoice is read from its own data, and asked about only where these do not agree.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date
 from decimal import Decimal
@@ -10,7 +15,9 @@ from typing import Annotated
 from pydantic import Field, PlainSerializer, WithJsonSchema
 
 from pipeline.config import InvoiceField, InvoiceSettings
-from pipeline.model.questions import Question, Signal, Text
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.questions import KnownResult, Part, Pdf, Question, Signal, Text
+from pipeline.model.records import DeadLetterReason
 from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.arithmetic import check_totals, odd_lines
 from pipeline.stages.checks.evidence import ambiguous, not_found, quote_signals
@@ -19,9 +26,12 @@ from pipeline.stages.checks.text_index import TextIndex, value_signals
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.amounts import format_amount
 from pipeline.stages.fields.dates import is_plausible
+from pipeline.stages.fields.einvoice import EInvoice, read_einvoice
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
 from pipeline.stages.fields.invoice_answer import AMOUNTS, HEAD, InvoiceAnswer, Reading, read_answer
+from pipeline.stages.files.media import MEDIA_TYPES
 from pipeline.stages.files.raw_events import FileEvent, Files, text_too_long
+from pipeline.stages.files.xml import XML, Element, XmlRefused, parse_xml, without_files
 
 _ROLE = """\
 You read invoices, credit notes and receipts for a company's accounting. What you answer is \
@@ -74,6 +84,9 @@ alone does not make the document unclear."""
 _NAMED = 5
 _DESCRIBED = 0.5
 """Of the letters of a description: less than that was not read, but made up."""
+_CONTRADICTS = "document_contradicts"
+_PARSED_AT_ONCE = threading.BoundedSemaphore(4)
+"""XML documents, of which one may take some 60 MB as a tree."""
 _ODD_LINES = 0.3
 """Quantity times price holds on 0.7 of true invoices, so it does not count by default."""
 DecimalString = Annotated[
@@ -136,10 +149,13 @@ class Invoices:
     deciding = ("invoice_number", "issue_date", "currency", "net", "tax", "gross", "due")
     reads_files = True
     checks_slowly = True
+    media_types = MEDIA_TYPES | {XML}
 
     def __init__(self, settings: InvoiceSettings) -> None:
         self._settings = settings
-        self._files = Files(settings)
+        self._reads_einvoices = settings.read_einvoices
+        self._files = Files(settings, takes_xml=settings.read_einvoices)
+        self.splitter = self._files.splitter(self.name)
         self._extraction = FieldExtractor(settings.fields)
         # What is published is read with the index that the checks have just made.
         self._indexed = lru_cache(maxsize=2)(TextIndex)
@@ -165,10 +181,79 @@ class Invoices:
         return event
 
     def question(self, event: InvoiceEvent) -> Question[InvoiceAnswer]:
-        if event.text is None:
-            return replace(self._question, parts=self._files.open(event))
-        text = Text("invoice", text_quality.visible(event.text))
-        return replace(self._question, parts=(text,))
+        return self._opened(event)[0]()
+
+    def read_or_ask(
+        self, event: InvoiceEvent
+    ) -> KnownResult[InvoiceAnswer] | Question[InvoiceAnswer]:
+        """An e-invoice as its own data say; a question about everything else.
+
+        Further fields of a team are in no e-invoice, so that with `fields` all are asked.
+        """
+        question, documents = self._opened(event)
+        if not documents or self._settings.fields:
+            return question()
+        tolerance = self._settings.amount_tolerance
+        with _PARSED_AT_ONCE:
+            found = [read_einvoice(root, tolerance=tolerance) for root in _parsed(documents)]
+        einvoices = [each for each in found if each is not None]
+        if not einvoices:
+            return question()
+        einvoice, *others = einvoices
+        signals = [*self._contradictions(einvoice)]
+        if any(other.reading != einvoice.reading for other in others):
+            signals.append(Signal(_CONTRADICTS, 1.0, "Two e-invoices are attached that differ."))
+        reading = einvoice.reading
+        lines = [
+            LineItem(description=description, **asdict(line))
+            for description, line in zip(einvoice.descriptions, reading.totals.lines, strict=True)
+        ]
+        return KnownResult(_result(reading, lines, "legible", {}), tuple(signals), question)
+
+    def _opened(
+        self, event: InvoiceEvent
+    ) -> tuple[Callable[[], Question[InvoiceAnswer]], list[str | bytes]]:
+        """What builds the question about an event, and what may be an e-invoice in it."""
+        text = event.text
+        if text is not None:
+            is_markup = self._reads_einvoices and text.lstrip("\ufeff \t\r\n").startswith("<")
+            documents: list[str | bytes] = [text] if is_markup else []
+            return lambda: self._asked(Text("invoice", text_quality.visible(text))), documents
+        opened = self._files.open_any(event)
+        if isinstance(opened, bytes):
+            where = "file" if event.file is not None else "uri"
+            return lambda: self._asked_of_xml(opened, where), [opened]
+        attached = [each for part in opened if isinstance(part, Pdf) for each in part.attached]
+        parts = [replace(each, attached=()) if isinstance(each, Pdf) else each for each in opened]
+        return lambda: self._asked(*parts), [*attached]
+
+    def _asked(self, *parts: Part) -> Question[InvoiceAnswer]:
+        return replace(self._question, parts=parts)
+
+    def _asked_of_xml(self, document: bytes, where: str) -> Question[InvoiceAnswer]:
+        try:
+            with _PARSED_AT_ONCE:
+                text = without_files(parse_xml(document))
+        except XmlRefused as refused:
+            detail = f"{where}: this XML is not read, because {refused}."
+            raise InvalidEvent(DeadLetterReason.UNSUPPORTED_MEDIA, detail) from None
+        if len(text) > (limit := self._settings.max_text_chars):
+            raise text_too_long(where, text, limit)
+        return self._asked(Text("invoice", text_quality.visible(text)))
+
+    def _contradictions(self, einvoice: EInvoice) -> Iterable[Signal]:
+        """What the data of an e-invoice lack, or say in two ways."""
+        reading, required = einvoice.reading, self._settings.required_fields
+        details = [
+            *einvoice.faults[:_NAMED],
+            *(f"{name}: not found." for name in required if reading.lacks(name)),
+            *(signal.detail for signal in _date_signals(reading)),
+        ]
+        for detail in dict.fromkeys(details):
+            yield Signal(_CONTRADICTS, 1.0, f"By the document's own data: {detail}")
+        if einvoice.odd_lines:
+            detail = f"Quantity x price is not the amount of {einvoice.odd_lines} lines."
+            yield Signal(_CONTRADICTS, _ODD_LINES, f"By the document's own data: {detail}")
 
     def signals(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Sequence[Signal]:
         text, index = event.text, None if event.text is None else self._indexed(event.text)
@@ -207,18 +292,31 @@ class Invoices:
             LineItem(description=item.description.strip(), **asdict(line))
             for item, line in zip(answer.line_items, reading.totals.lines, strict=True)
         ]
-        return InvoiceResult(
-            **{name: getattr(reading, name) for name in HEAD},
-            **{name: getattr(reading.totals, name) for name in AMOUNTS},
-            line_items=lines,
-            legibility=answer.legibility,
-            missing=list(reading.missing),
-            fields=self._extraction.read(answer),
-        )
+        return _result(reading, lines, answer.legibility, self._extraction.read(answer))
 
     def _read(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Reading:
         index = None if event.text is None else self._indexed(event.text)
         return read_answer(answer, tolerance=self._settings.amount_tolerance, index=index)
+
+
+def _result(
+    reading: Reading, lines: list[LineItem], legibility: text_quality.Legibility, fields: Extracted
+) -> InvoiceResult:
+    return InvoiceResult(
+        **{name: getattr(reading, name) for name in HEAD},
+        **{name: getattr(reading.totals, name) for name in AMOUNTS},
+        line_items=lines,
+        legibility=legibility,
+        missing=list(reading.missing),
+        fields=fields,
+    )
+
+
+def _parsed(documents: Iterable[str | bytes]) -> Iterator[Element]:
+    """Those that can be parsed, one at a time; the others are asked about, or refused then."""
+    for document in documents:
+        with contextlib.suppress(XmlRefused):
+            yield parse_xml(document)
 
 
 def _sum_signals(reading: Reading, tolerance: Decimal) -> list[Signal]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from pipeline.model.records import DeadLetterReason
-from pipeline.stream.records import Outcome
+from pipeline.stream.records import Disposition, Outcome
 
 OURS = frozenset({DeadLetterReason.STAGE_FAILED, DeadLetterReason.REJECTED_BY_API})
 """Reasons that say more about the stage than about the event."""
@@ -107,7 +107,15 @@ class DeadLetterBreaker:
         self._clear()
 
     def completed(self, outcome: Outcome) -> None:
-        """An event came to its end. One without a key is a key of its own."""
+        """An event came to its end. One without a key is a key of its own.
+
+        A record that was passed over says nothing: another may come in its place.
+        """
+        if outcome.end is Disposition.PASSED_OVER:
+            if self._round is not None:
+                self._round.taken -= 1
+                self._round.left += 1
+            return
         if self._closed_by is not None:
             if self._round is not None:
                 self._round.good += outcome.reason is None

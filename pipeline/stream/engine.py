@@ -31,12 +31,14 @@ _CLOSE_LIMIT = 15.0
 class Engine:
     """Consumes topics as one stage's group, has each record handled, publishes what comes of it.
 
+    With a `pattern` it consumes those that match it, too, and new ones as they are made.
     What the handler raises ends the engine. The `gate` closes intake without leaving the group, the
     `throttle` holds it although nothing is wrong. `rescue` is what to publish instead of an outcome
     that the brokers will never take, and for a record that could not be read; without it the former
     stops its partition, and the latter is handled as it is. `asks` is a digest of what the handler
     asks the models: members of the group should have the same. `tenants` sees whose records
-    are; by default those of the settings.
+    are; by default those of the settings. With `handles_tombstones` the handler also gets records
+    without a value, in the order of their key.
     """
 
     stage: str
@@ -54,6 +56,8 @@ class Engine:
     commit_count: int = COMMIT_COUNT
     asks: str = ""
     tenants: Tenants | None = None
+    pattern: str | None = None
+    handles_tombstones: bool = False
     _monitor: Monitor | None = field(default=None, init=False)
 
     def status(self) -> StreamStatus:
@@ -91,7 +95,9 @@ class Engine:
         self, failure: asyncio.Future[NoReturn], tasks: asyncio.TaskGroup, stop: asyncio.Event
     ) -> None:
         settings = self.settings
-        consumer = self.brokers.consumer(self.group, self.topics, asks=self.asks)
+        consumer = self.brokers.consumer(
+            self.group, self.topics, pattern=self.pattern, asks=self.asks
+        )
         reader = self.brokers.reader(self.group)
         clock = asyncio.get_running_loop().time
         breaker = DeadLetterBreaker(WINDOW_KEYS, settings.dead_letter_ratio, clock=clock)
@@ -124,6 +130,7 @@ class Engine:
             fail=fail,
             opened=asyncio.Event(),
             tenants=tenants,
+            handles_tombstones=self.handles_tombstones,
         )
         assignment = Assignment(context, tasks)
         poller = Poller(context, assignment, intake)

@@ -15,7 +15,7 @@ from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
 from pipeline.stream.ledger import LIMIT_WITH_PARKED
 from pipeline.stream.partition_worker import PartitionWorker, State, WorkerContext
 from pipeline.stream.protocols import PositionLost, TopicPartition
-from pipeline.stream.records import Outcome, Received
+from pipeline.stream.records import Disposition, Outcome, Received
 from pipeline.stream.workload import Load
 
 _log = logging.getLogger(__name__)
@@ -137,7 +137,8 @@ class Intake:
     def completed(self, outcome: Outcome, seconds: float) -> None:
         """A record came to its end, `seconds` after it came in."""
         self.dead_letters.completed(outcome)
-        self.observer.completed(self.stage, outcome.end, seconds=seconds)
+        if outcome.end is not Disposition.PASSED_OVER:
+            self.observer.completed(self.stage, outcome.end, seconds=seconds)
 
 
 class FlowGate:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 
 from pipeline.model.errors import PipelineError
 from pipeline.stream.assignment import Assignment
@@ -293,6 +294,11 @@ class Monitor:
         """As of now: a rebalance may change them while something is awaited."""
         return list(self.assignment.workers.values())
 
+    def _what(self) -> str:
+        """The topics that are read; those that a pattern matches as far as they are served here."""
+        served = {worker.partition.topic for worker in self._workers()}
+        return ", ".join(sorted({*self.topics, *served})) or self.context.group
+
     def _report_new_group(self) -> None:
         """Log once, when all partitions are served, what it means to have committed nothing."""
         workers = self._workers()
@@ -305,7 +311,7 @@ class Monitor:
             _log.warning(
                 f"%s: its group has committed nothing yet on %d partitions of %s, which hold up "
                 f"to %s records already: {meaning}",
-                *(self.context.stage, len(past), ", ".join(self.topics), f"{sum(past):,}"),
+                *(self.context.stage, len(past), self._what(), f"{sum(past):,}"),
             )
 
     def _look_at_members(self) -> None:
@@ -332,15 +338,17 @@ class Monitor:
         because = stuck(after=self.context.settings.stuck_after)
         if because is None:
             return
-        some = next(iter(self.assignment.workers), TopicPartition(self.topics[0], 0))
+        named = (TopicPartition(topic, 0) for topic in self.topics)
+        some = next(chain(self.assignment.workers, named), None)
         try:
-            await self.context.reader.bounds(some)
+            if some is not None:
+                await self.context.reader.bounds(some)
         except BrokerError as error:
             # While they do not answer nothing can make progress here, nor in a new process.
             self._outage = str(error)
             return
         raise Stuck(
-            f"The consumer of {', '.join(self.topics)} is stuck: {because}. "
+            f"The consumer of {self._what()} is stuck: {because}. "
             "The process ends so that its supervisor starts a new one."
         )
 

@@ -116,6 +116,7 @@ class WorkerContext:
     fail: Callable[[BaseException], None]
     opened: asyncio.Event
     tenants: Tenants | None = None
+    handles_tombstones: bool = False
 
 
 class CannotPublish(BrokerError):
@@ -212,7 +213,7 @@ class PartitionWorker:
             were_taken |= not isinstance(held, Left)
             if held is None:
                 self._answers.forget(record.offset)
-            if held is None and record.is_tombstone:
+            if record.is_tombstone and not isinstance(held, Left):
                 observer.tombstone(context.stage)
             elif not isinstance(held, Left):
                 size = record.size if held is None else held.size
@@ -520,6 +521,7 @@ class PartitionWorker:
             limit=context.settings.max_unfinished,
             cluster=context.reader.cluster,
             tenants=context.tenants,
+            handles_tombstones=context.handles_tombstones,
         )
 
     def _turn(self) -> float:

@@ -141,7 +141,8 @@ class Consumer(Protocol):
         """Take what has come for these partitions, waiting a while for the first record.
 
         What the others have brought stays where it is. Without any partition it returns at
-        once and still counts as a sign of life. A rebalance does not hold it up, but for the first.
+        once and still counts as a sign of life. A rebalance does not hold it up, but for the first,
+        and one in which the consumer takes up a topic that its pattern matches.
 
         Raises:
             PositionLost: A partition has no records at its position any more.
@@ -251,7 +252,9 @@ class Brokers(Protocol):
         """Seconds in which a member that was taken for dead surely learns of it."""
         ...
 
-    def consumer(self, group: str, topics: Sequence[str], *, asks: str = "") -> Consumer:
+    def consumer(
+        self, group: str, topics: Sequence[str], *, pattern: str | None = None, asks: str = ""
+    ) -> Consumer:
         """A member that asks the models what that digest stands for."""
         ...
 

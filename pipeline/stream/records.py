@@ -104,12 +104,16 @@ class Outgoing:
 
 
 class Disposition(StrEnum):
-    """The ends an event can come to in one stage: each event comes to exactly one."""
+    """The ends an event can come to in one stage: each event comes to exactly one.
+
+    What is passed over is no event of the stage: nothing is published for it.
+    """
 
     ENRICHED = "enriched"
     ESCALATED = "escalated"
     REVIEW = "review"
     DEAD_LETTER = "dead_letter"
+    PASSED_OVER = "passed_over"
 
 
 @dataclass(frozen=True, slots=True)

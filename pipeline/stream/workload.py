@@ -116,8 +116,10 @@ class Workload:
         limit: int,
         cluster: str = "",
         tenants: Tenants | None = None,
+        handles_tombstones: bool = False,
     ) -> None:
         self._tenants = tenants
+        self._handles_tombstones = handles_tombstones
         self._parks = tenants is not None and ordering != "partition"
         if tenants is not None:
             start, limit = replace(start, rule=tenants.rule), min(limit, LIMIT_WITH_PARKED)
@@ -181,7 +183,7 @@ class Workload:
         return self.ledger.commit_point().lag(known) + len(self.results)
 
     def take(self, record: Received, now: float) -> Held | Left | None:
-        """Let a record in; None where it is done with, as a tombstone is.
+        """Let a record in; None where it is done with, as a tombstone is that is not handled.
 
         Raises:
             LedgerFull: Not before others are done.
@@ -289,7 +291,9 @@ class Workload:
         return self._waiting[tenant] < self._most_waiting(tenant) / 4
 
     def _hold(self, record: Received, tenant: str, now: float) -> Held | None:
-        if record.is_tombstone:
+        # Without a key it says nothing.
+        is_handled = self._handles_tombstones and record.key is not None
+        if record.is_tombstone and not is_handled:
             self.ledger.finish(record.offset)
             return None
         held = self.held[record.offset] = Held(record, now, record.size, tenant)

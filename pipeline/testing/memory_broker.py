@@ -1,6 +1,7 @@
 """A broker in memory: topics, transactions, producers, groups. No I/O, nothing awaited."""
 
 import asyncio
+import re
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -287,6 +288,11 @@ class MemoryBroker:
 
     def partitions_of(self, topic: str) -> Sequence[TopicPartition]:
         return [partition for partition in self._logs if partition.topic == topic]
+
+    def topics_like(self, pattern: str) -> Collection[str]:
+        """The topics that a regular expression matches from the beginning of their names."""
+        names = {partition.topic for partition in self._logs}
+        return {name for name in names if re.match(pattern, name)}
 
     def log(self, partition: TopicPartition) -> PartitionLog:
         return self._logs[partition]

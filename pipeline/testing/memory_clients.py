@@ -18,6 +18,7 @@ from typing import Literal, Protocol, TypeVar
 from pipeline.config import Delivery
 from pipeline.kafka.consumer import CommitGate
 from pipeline.kafka.reader import End, Start
+from pipeline.kafka.topics import Subscription
 from pipeline.stream.balance import NEVER, Claim
 from pipeline.stream.protocols import (
     Aborted,
@@ -157,8 +158,10 @@ class MemoryConsumer:
     session_timeout: float
     rebalance_timeout: float
     asks: str = ""
+    pattern: str | None = None
 
     def __post_init__(self) -> None:
+        self._subscribed = self._topics_now()
         self._generation = Generation(0, ())
         self._positions: dict[TopicPartition, int] = {}
         self._commits = CommitGate()
@@ -295,8 +298,9 @@ class MemoryConsumer:
     async def _join(self, listener: RebalanceListener) -> Generation:
         epoch = self._generation.number or NEVER
         while True:
+            self._subscribed = self._topics_now()
             claim = Claim(
-                frozenset(self.topics),
+                self._subscribed,
                 owned=frozenset(listener.owned()),
                 releasing=frozenset(listener.releasing()),
                 epoch=epoch,
@@ -328,10 +332,16 @@ class MemoryConsumer:
             number = self._generation.number
             if number == 0:
                 continue
+            if self._subscribed != self._topics_now():
+                self._must_rejoin.set()
             beat = partial(self._members.heartbeat, self.link.process, number)
             with suppress(Lost, Refused):
                 if not await self.link.request("heartbeat", beat):
                     self._must_rejoin.set()
+
+    def _topics_now(self) -> frozenset[str]:
+        matched = () if self.pattern is None else self.broker.topics_like(self.pattern)
+        return frozenset((*self.topics, *matched))
 
     @property
     def _members(self) -> Group:
@@ -475,8 +485,9 @@ class MemoryGroup:
     async def members(self) -> int:
         return len(self._group.members)
 
-    async def partitions(self, topic: str) -> Sequence[TopicPartition]:
-        return self.broker.partitions_of(topic)
+    async def partitions(self, read: Subscription) -> Sequence[TopicPartition]:
+        topics = read.among(self.broker.topics_like(read.pattern or r"\Z"))
+        return [partition for topic in topics for partition in self.broker.partitions_of(topic)]
 
     async def committed(
         self, partitions: Sequence[TopicPartition]
@@ -526,9 +537,11 @@ class MemoryBrokers:
         self.link = Link(self.process, self.faults or NoFaults())
         self.eviction_notice = self.session_timeout / 2  # the answer to the next heartbeat says so
 
-    def consumer(self, group: str, topics: Sequence[str], *, asks: str = "") -> MemoryConsumer:
+    def consumer(
+        self, group: str, topics: Sequence[str], *, pattern: str | None = None, asks: str = ""
+    ) -> MemoryConsumer:
         times = self.session_timeout, self.rebalance_timeout
-        return MemoryConsumer(self.broker, self.link, group, topics, *times, asks)
+        return MemoryConsumer(self.broker, self.link, group, topics, *times, asks, pattern)
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
         if self.delivery == "exactly_once":

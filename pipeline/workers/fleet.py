@@ -26,11 +26,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 import pipeline
-from pipeline.app import App, Running
 from pipeline.config import Settings
 from pipeline.kafka.brokers import delivery_in_force
 from pipeline.observe import web
-from pipeline.observe.dashboard import STEP_SECONDS, About, Health, Status, Views
+from pipeline.observe.dashboard import STEP_SECONDS, About, Health, Running, Status, Views
 from pipeline.observe.metrics import Conditions
 from pipeline.runtime.process import MARGIN, background_task, dies_with_parent
 
@@ -263,6 +262,9 @@ async def serve(
     """
     if workers > 1:
         return await run_fleet(settings, stages, workers, stop, announce=announce)
+    # What a supervisor does without: seconds, and the memory of Anthropic's SDK.
+    from pipeline.app import App  # noqa: PLC0415
+
     supervised = os.environ.get(SOCKET_VARIABLE)
     app = App(settings, stages, socket=Path(supervised) if supervised else None)
     await app.run(stop, announce=None if supervised else announce)

@@ -11,10 +11,14 @@ import pytest
 from pipeline.backfill.journal import Job, Journal, JournalUnreadable, State
 from pipeline.backfill.lane import BatchGone, Stopped, TooManyDeadLetters
 from pipeline.backfill.partitions import BacklogPartition, FileBacklog, digest_of
+from pipeline.config import StageSettings
+from pipeline.inputs.adapter import Adapter
+from pipeline.inputs.mapping import FieldMapping
 from pipeline.kafka.reader import Start
 from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import UsageError
 from pipeline.model.observer import Observer
+from pipeline.stages.files.raw_events import fields_of_record
 from pipeline.stream import ledger
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.protocols import Committed, TopicPartition
@@ -23,6 +27,7 @@ from pipeline.testing import MemoryBrokers, run_in_virtual_time
 from pipeline.testing.memory_clients import MemoryTopicReader
 from tests.backfill.api import Result, now
 from tests.backfill.world import GROUP, NAMES, RAW, SETTLE, Crash, Fuse, World
+from tests.cascade.stand_ins import Note
 
 STRANGE = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]}
 FINE = [(f"k-{n % 3}", "fine") for n in range(8)]
@@ -391,6 +396,35 @@ def test_a_tombstone_is_not_an_event_and_is_counted() -> None:
         assert (report.enriched, report.dead_letters, report.tombstones) == (len(FINE), 0, 1)
         assert counted == ["notes"]
         made.check()
+
+    run_in_virtual_time(scenario())
+
+
+class PassedOver(Observer):
+    def __init__(self) -> None:
+        self.records = 0
+
+    def passed_over(self, stage: str) -> None:
+        self.records += 1
+
+
+def test_records_are_read_through_the_mapping_and_the_filter_of_the_stage() -> None:
+    async def scenario() -> None:
+        made = world([*FINE, ("k", "good"), ("k", "good")], partitions=1)
+        filtered = StageSettings(map={"text": "'good' && text"}, where="text == 'good'")
+        counting = PassedOver()
+        report = await made.process(
+            observer=counting,
+            adapter=Adapter(
+                lambda value, headers: fields_of_record(Note, value, headers, max_bytes=9_999),
+                max_bytes=9_999,
+                mapping=FieldMapping("notes", filtered, Note),
+            ),
+        )
+        assert (report.enriched, report.passed_over) == (2, len(FINE))
+        assert report.dead_letters == report.escalated == 0
+        assert counting.records == len(FINE)
+        assert sum(len(batch.requests) for batch in made.api.batches) == 2
 
     run_in_virtual_time(scenario())
 

@@ -19,6 +19,7 @@ from pipeline.backfill.progress import Report, Watcher
 from pipeline.cascade.policy import Policy
 from pipeline.claude.gateway import Gateway
 from pipeline.config import BackfillSettings, PrivacySettings, Settings, TopicSettings
+from pipeline.inputs.adapter import Adapter
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.observer import Observer
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
@@ -144,6 +145,7 @@ class World:
         window: int = 200,
         paused_reason: Callable[[], str | None] = lambda: None,
         observer: Observer | None = None,
+        adapter: Adapter | None = None,
     ) -> Report:
         """One start of the program, to its end.
 
@@ -201,6 +203,7 @@ class World:
                     NAMES,
                     clock=now,
                     observer=observer or Observer(),
+                    adapter=adapter,
                 ),
                 settings=self.settings,
                 paused_reason=paused_reason,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cascade.processor import TierAnswer, ask_tier
+from pipeline.cascade.deciding import TierAnswer, ask_tier
 from pipeline.model.errors import (
     AnswerError,
     InvalidEvent,

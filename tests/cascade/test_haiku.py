@@ -1,14 +1,17 @@
 """The first tier: every event comes to exactly one end, and says why."""
 
+from dataclasses import replace
+
+from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.processor import Processor
 from pipeline.cascade.reading import RawEvents
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, Malformed, Refused, Rejected, TruncatedResponse
 from pipeline.model.observer import Observer
 from pipeline.model.records import Tier, Usage
-from pipeline.stream.records import Disposition
+from pipeline.stream.records import Disposition, Outgoing
 from tests.cascade.stand_ins import (
     NOON,
     SPENT,
@@ -153,6 +156,20 @@ async def test_an_invalid_event_is_a_dead_letter_with_its_bytes_and_headers_unto
     assert (headers["dlq-topic"], headers["dlq-partition"]) == (b"notes.raw", b"3")
     assert headers["dlq-offset"] == b"42"
     assert [name for name, _ in out.headers].count("dlq-reason") == 1
+
+
+async def test_a_tombstone_is_passed_on_under_its_key_where_that_is_set() -> None:
+    raw = received(NOTE, headers=(("traceparent", b"00-1-2-01"), ("origin", b"crm")))
+    asker = ScriptedAsker()
+    handler = replace(processor(asker), tombstones_to=("notes.enriched",))
+
+    outcome = await handler(replace(raw, value=None))
+
+    assert outcome.end is Disposition.PASSED_OVER
+    assert outcome.records == (
+        Outgoing("notes.enriched", b"customer-7", None, (("traceparent", b"00-1-2-01"),)),
+    )
+    assert asker.asked == []
 
 
 async def test_a_tombstone_is_a_dead_letter_that_stays_a_tombstone() -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from pipeline.cascade import reading as cascade_reading
+from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.processor import Processor
 from pipeline.cascade.reading import LARGE_BYTES, Escalations
 from pipeline.config import StagesSettings, TopicSettings
 from pipeline.kafka.topics import TopicNames
@@ -279,7 +280,6 @@ async def test_what_is_said_of_a_record_does_not_quote_it() -> None:
     assert "4111" not in detail
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     records(
         escalation(),

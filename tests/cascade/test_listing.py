@@ -6,8 +6,9 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.policy import Policy, StagePolicy, audit_doubts, statement_signals
-from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.processor import Processor
 from pipeline.cascade.reading import RawEvents
 from pipeline.config import Thresholds, TopicSettings
 from pipeline.kafka.topics import TopicNames
@@ -72,7 +73,7 @@ def test_every_doubt_is_on_the_record_and_in_the_metric(
     own = policy["notes", Tier.HAIKU]
     expected = [
         *own.doubts(signals, label=answer.mood),
-        *audit_doubts("notes", record.key or b"", own.audit_share),
+        *audit_doubts("notes", "n-1", record.timestamp, own.audit_share),
     ]
     assert outcome.end is (Disposition.ESCALATED if expected else Disposition.ENRICHED)
     assert observer.doubted_codes == [doubt.code for doubt in expected]

@@ -4,8 +4,9 @@ from typing import Any
 
 import orjson
 
+from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.processor import Processor
 from pipeline.cascade.reading import AnyStage, RawEvents, Reading
 from pipeline.config import PrivacySettings, Settings
 from pipeline.kafka.topics import TopicNames
@@ -40,7 +41,7 @@ async def handled(
 ) -> Outcome:
     reading = Reading(masking=settings.privacy.masking())
     cascade = CascadePolicy(asker, Policy.from_settings(settings), Tier.HAIKU, reading)
-    topics, observer = TopicNames(settings.topics), Observer()
+    topics, observer = TopicNames.under(settings), Observer()
     processor = Processor(RawEvents(stage), cascade, topics, clock=lambda: NOON, observer=observer)
     return await processor(received(event))
 

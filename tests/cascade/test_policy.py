@@ -17,6 +17,7 @@ from pipeline.cascade.policy import (
 from pipeline.config import Settings, SonnetThresholds, Thresholds, load_settings
 from pipeline.model.questions import Signal
 from pipeline.model.records import Doubt, Tier
+from tests.cascade.stand_ins import NOON
 
 CODES = sorted(set(Thresholds.model_fields) - {"other"})
 
@@ -174,7 +175,7 @@ def test_only_what_a_person_can_settle_goes_from_sonnet_to_a_person() -> None:
     doubted = {doubt.code for doubt in StagePolicy(SonnetThresholds()).doubts(signalled)}
     assert doubted == {
         "low_confidence", "unclear", "evidence_not_found", "arithmetic", "ambiguous_amount",
-        "broken_form", "illegible",
+        "boundaries", "broken_form", "illegible",
     }  # fmt: skip
 
 
@@ -236,7 +237,7 @@ def test_only_the_first_tier_is_audited_and_only_by_its_share() -> None:
     policy = Policy({("notes", Tier.HAIKU): StagePolicy(Thresholds(), audit_share=1)})
 
     def audit(tier: Tier, stage: str = "notes") -> Sequence[Doubt]:
-        return audit_doubts(stage, b"k", policy[stage, tier].audit_share)
+        return audit_doubts(stage, "n-1", NOON, policy[stage, tier].audit_share)
 
     assert [doubt.code for doubt in audit(Tier.HAIKU)] == ["audit"]
     assert not audit(Tier.SONNET)

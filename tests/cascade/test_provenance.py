@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.cascade.deciding import CascadePolicy, provenance_of
 from pipeline.cascade.policy import Policy, settings_digest
-from pipeline.cascade.processor import CascadePolicy, Processor, provenance_of
+from pipeline.cascade.processor import Processor
 from pipeline.cascade.reading import Escalations, RawEvents
 from pipeline.config import Settings, TopicSettings
 from pipeline.kafka.topics import TopicNames

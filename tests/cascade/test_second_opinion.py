@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from pipeline.cascade.deciding import CascadePolicy, Decision
 from pipeline.cascade.policy import Policy, StagePolicy
-from pipeline.cascade.processor import CascadePolicy, Decision
 from pipeline.config import Thresholds
 from pipeline.model.errors import AnswerError, Malformed, Refused, Rejected
 from pipeline.model.questions import Question
 from pipeline.model.records import Tier, Usage
-from tests.cascade.stand_ins import SPENT, Note, NoteAnswer, NoteStage, ScriptedAsker
+from tests.cascade.stand_ins import NOON, SPENT, Note, NoteAnswer, NoteStage, ScriptedAsker
 
 NOTE = Note(id="n-1", text="all is well")
 POLICY = Policy({("notes", Tier.HAIKU): StagePolicy(Thresholds(), second_opinion=True)})
@@ -43,7 +43,7 @@ async def judged(
 ) -> tuple[Decision[Any], int]:
     asker = ScriptedAsker(*script)
     stage = stage or NoteStageOfTwoWords()
-    judgement = await CascadePolicy(asker, POLICY, tier).decide(stage, event, key=b"k")
+    judgement = await CascadePolicy(asker, POLICY, tier).decide(stage, event, at=NOON)
     return judgement, len(asker.asked)
 
 

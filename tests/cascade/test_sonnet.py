@@ -3,8 +3,9 @@
 import orjson
 import pytest
 
+from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.policy import Policy, StagePolicy
-from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.processor import Processor
 from pipeline.cascade.reading import Escalations, RawEvents
 from pipeline.config import Thresholds, TopicSettings
 from pipeline.kafka.topics import TopicNames

@@ -7,8 +7,9 @@ from typing import Literal
 import pytest
 import structlog
 
+from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.processor import Processor
 from pipeline.cascade.reading import QUIET_SECONDS, RETRY_SECONDS, Escalations, RawEvents, Reading
 from pipeline.claude.failures import Bounds
 from pipeline.config import TopicSettings
@@ -237,10 +238,10 @@ async def test_an_event_without_its_file_is_escalated_and_nothing_was_asked(
 ) -> None:
     lost = FileUnavailable("No answer.", usage=Usage(), model="none", seconds=0.0)
 
-    async def ask_about(self: Reading, stage: object, event: object) -> None:
+    async def read_or_ask(self: Reading, stage: object, event: object) -> None:
         raise lost
 
-    monkeypatch.setattr(Reading, "ask_about", ask_about)
+    monkeypatch.setattr(Reading, "read_or_ask", read_or_ask)
     escalated = await first_tier()
     assert escalated.end is Disposition.ESCALATED
     value = published(escalated)

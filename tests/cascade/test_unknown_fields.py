@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import orjson
 import pytest
 
+from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.processor import Processor
 from pipeline.cascade.reading import Escalations, RawEvents
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames

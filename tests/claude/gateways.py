@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 from pipeline.cascade.spending import SharedBudget
 from pipeline.claude.budget import Budget
-from pipeline.claude.client import Client
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.responses import HttpReply
+from pipeline.claude.responses import Client, HttpReply
 from pipeline.config import Settings
 from pipeline.model.observer import Observer
 from pipeline.model.questions import Response

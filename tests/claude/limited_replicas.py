@@ -51,6 +51,8 @@ class Server:
     says: bool = True
     """Whether responses state the limits; `retries`: whether 429s say when to come back."""
     retries: bool = True
+    names: frozenset[LimitKind] = ALL_LIMITS
+    """The limits that a 429 may be about, as its message says."""
     admitted: int = 0
     refused: int = 0
 
@@ -144,7 +146,7 @@ class Replica:
         if server.says:
             self.limits.update(server.snapshots(), now)
         asked = seconds if server.retries else None
-        self.limits.refused(COST, ALL_LIMITS, now, sent_at=sent_at, seconds=asked)
+        self.limits.refused(COST, server.names, now, sent_at=sent_at, seconds=asked)
         self.limits.settle(Cost(0, 0), instead_of=COST)
         self.look(now)
 

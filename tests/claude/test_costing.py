@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.claude.billing import PriceTable
+from pipeline.claude.request_body import CacheTtl
 from pipeline.claude.workloads import CostRow, Models, Workload, cost_table, use_case_rows
 
 MODELS = Models()
@@ -103,3 +104,49 @@ def test_haiku_never_costs_more_than_sonnet_nor_sonnet_than_opus(
     rows = table(Workload(events, tokens, output))
     costs = [rows[way].usd_per_month for way in ("haiku", "sonnet", "opus")]
     assert costs == sorted(cost for cost in costs if cost is not None)
+
+
+def test_only_haiku_shares_requests() -> None:
+    alone, shared = (
+        table(Workload(1_000_000, 740, 60, static_tokens=700, events_per_request=size))
+        for size in (1, 8)
+    )
+    assert alone["sonnet"].usd_per_month == shared["sonnet"].usd_per_month
+    both = Workload(
+        1_000_000, 740, 60, static_tokens=700, events_per_request=8, escalated=Decimal("0.1")
+    )
+    assert both.events_per_request == 8
+    haiku, sonnet = shared["haiku"].usd_per_month, shared["sonnet"].usd_per_month
+    assert haiku is not None
+    assert sonnet is not None
+    assert table(both)["cascade"].usd_per_month == haiku + sonnet / 10
+
+
+def test_what_comes_seldom_finds_the_prompt_cache_cold_and_pays_for_writing_it() -> None:
+    def each(events: int, ttl: CacheTtl = "5m") -> Decimal:
+        row = table(Workload(events, 740, 0, static_tokens=700, cached=True, cache_ttl=ttl))
+        usd = row["haiku"].usd_per_thousand
+        assert usd is not None
+        return usd
+
+    often, seldom = each(10_000_000), each(0)
+    # 700 tokens read for a tenth of the price, or written for a quarter more of it.
+    assert (often, seldom) == (Decimal("0.011"), Decimal("0.0915"))
+    assert often < each(20_000) < seldom
+    # An entry that lives for an hour is found by more, and costs more to write.
+    assert each(20_000, "1h") < each(20_000)
+    assert each(0, "1h") > seldom
+
+
+def test_it_is_said_where_what_is_escalated_finds_the_cache_cold() -> None:
+    few = Workload(20_000, 740, 60, static_tokens=700, cached=True, escalated=Decimal("0.1"))
+    assert "of what is escalated finds the prompt cache cold" in table(few)["cascade"].note
+    assert not table(few)["haiku"].note
+    many = Workload(2_000_000, 740, 60, static_tokens=700, cached=True, escalated=Decimal("0.1"))
+    assert not table(many)["cascade"].note
+
+
+@given(st.integers(0, 10**9), st.integers(1, 100))
+def test_the_cold_share_is_a_share(events: int, together: int) -> None:
+    workload = Workload(events, 100, cached=True)
+    assert 0 <= workload.cold_share(together=together) <= 1

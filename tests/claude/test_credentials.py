@@ -11,16 +11,14 @@ import pytest
 from anthropic.lib.aws import _auth
 
 from pipeline.claude.credentials import (
-    RETRY_SECONDS,
     AwsSigner,
-    CredentialsUnavailable,
     KeyFile,
-    Tokens,
     forget_aws_credentials,
     source_of,
 )
 from pipeline.config import EndpointSettings
 from pipeline.model.errors import UsageError
+from pipeline.runtime.tokens import RETRY_SECONDS, CredentialsUnavailable, Tokens
 
 
 async def test_a_key_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
@@ -64,7 +62,7 @@ class Issuer:
         self.is_away = False
         self.tokens = Tokens(self.fetch, now=lambda: self.now)
 
-    def fetch(self) -> tuple[str, float]:
+    async def fetch(self) -> tuple[str, float]:
         if self.is_away:
             raise CredentialsUnavailable("nobody there", transient=True)
         self.fetched += 1

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import orjson
 import pytest
 
-from pipeline.claude.gateway import MODELS_ASKED_SECONDS, MODELS_RETRY_SECONDS
+from pipeline.claude.probes import MODELS_ASKED_SECONDS, MODELS_RETRY_SECONDS
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.model.records import Tier
@@ -16,7 +16,7 @@ from pipeline.testing import run_in_virtual_time
 from pipeline.testing.fakes import FakeClient
 from tests.claude.gateways import good, now, opened
 from tests.claude.questions import about
-from tests.claude.test_model_facts import described
+from tests.claude.test_model_facts import NO, described
 
 NEW = "claude-haiku-9"
 
@@ -61,29 +61,49 @@ def test_a_model_that_is_described_is_asked_so_from_then_on() -> None:
     run_in_virtual_time(main())
 
 
+def test_a_model_that_takes_no_answer_schema_is_asked_for_the_form_from_then_on() -> None:
+    async def main() -> None:
+        client = Describing(lambda _: description(capabilities={"structured_outputs": NO}))
+        async with opened(client) as gateway:
+            await gateway.ask(about("before"), Tier.HAIKU)
+            async with background_task(gateway.follow_models(), ended=lambda: None):
+                await asyncio.sleep(1)
+                await gateway.ask(about("after"), Tier.HAIKU)
+        before, after = client.sent
+        assert before["output_config"]["format"]["type"] == "json_schema"
+        assert "format" not in after["output_config"]
+        assert after["tool_choice"] == {"type": "tool", "name": "answer"}
+
+    run_in_virtual_time(main())
+
+
 @pytest.mark.parametrize(
-    ("reply", "again_after"),
+    ("haiku", "sonnet", "again_after"),
     [
-        (NoReply("disconnected", "away", sent=False), MODELS_RETRY_SECONDS),
-        (HttpReply(500, {}, b""), MODELS_RETRY_SECONDS),
-        (HttpReply(404, {}, b"{}"), MODELS_ASKED_SECONDS),
-        (HttpReply(200, {}, b"[not a model"), MODELS_ASKED_SECONDS),
+        (
+            NoReply("disconnected", "away", sent=False),
+            HttpReply(500, {}, b""),
+            MODELS_RETRY_SECONDS,
+        ),
+        (HttpReply(404, {}, b"{}"), HttpReply(200, {}, b"[not a model"), MODELS_ASKED_SECONDS),
     ],
 )
 def test_where_nothing_is_said_the_table_holds_and_it_is_asked_again(
-    reply: HttpReply | NoReply, again_after: float
+    haiku: HttpReply | NoReply, sonnet: HttpReply | NoReply, again_after: float
 ) -> None:
     async def main() -> None:
-        client = Describing(lambda _: reply)
+        client = Describing(lambda model: haiku if "haiku" in model else sonnet)
         async with (
             opened(client) as gateway,
             background_task(gateway.follow_models(), ended=lambda: None),
         ):
             await asyncio.sleep(again_after + 1)
-            await gateway.ask(about("a"), Tier.HAIKU)
+            for tier in (Tier.HAIKU, Tier.SONNET):
+                await gateway.ask(about("a"), tier)
         assert client.sent[0]["thinking"] == {"type": "disabled"}
-        times = [at for at, path in client.asked if path.endswith("claude-haiku-5-5")]
-        assert [at - times[0] for at in times] == [0, again_after]
+        for request in client.sent:
+            times = [at for at, path in client.asked if path.endswith(request["model"])]
+            assert [at - times[0] for at in times] == [0, again_after]
 
     run_in_virtual_time(main())
 

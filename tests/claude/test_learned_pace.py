@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.claude.learned_pace import LEAST_RATE, LearnedPace
 from pipeline.claude.rate_limits import ALL_LIMITS, Cost, Limits, RateLimitSnapshot
+from pipeline.model.observer import LimitKind
 from tests.claude.limited_replicas import COST, Server, World, server_of
 
 UNLIMITED = 1e9
@@ -98,10 +99,12 @@ def test_a_replica_that_comes_late_gets_its_share() -> None:
     assert 0.1 < share < 0.4
 
 
-def test_a_limit_on_tokens_is_learned_as_well() -> None:
+@pytest.mark.parametrize("names", [ALL_LIMITS, {"output_tokens"}], ids=["any", "output tokens"])
+def test_a_limit_on_tokens_is_learned_as_well(names: frozenset[LimitKind]) -> None:
     # A request takes 40 output tokens at a mean: 600 may go.
     server = server_of(UNLIMITED, UNLIMITED, 24_000)
     server.says = server.retries = False
+    server.names = frozenset(names)
     world = World(server, replicas=4)
     # The calls that are under way when it is used up overdraw it by a minute.
     begin = 150.0

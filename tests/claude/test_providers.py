@@ -20,7 +20,7 @@ from botocore.credentials import Credentials
 from pipeline.claude import client as client_module
 from pipeline.claude.breaker import Breaker
 from pipeline.claude.client import SdkClient
-from pipeline.claude.credentials import CredentialsUnavailable, Tokens, forget_aws_credentials
+from pipeline.claude.credentials import forget_aws_credentials
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.providers import MESSAGES, PROVIDERS
 from pipeline.claude.request_body import Template
@@ -29,6 +29,7 @@ from pipeline.config import EndpointSettings, ModelSettings, Settings, TierSetti
 from pipeline.model.errors import Rejected, UsageError
 from pipeline.model.questions import Pdf
 from pipeline.model.records import Tier
+from pipeline.runtime.tokens import CredentialsUnavailable, Tokens
 from tests.claude.questions import INSTRUCTIONS, SCHEMA, Labelled, about
 
 HAIKU, SONNET = "claude-haiku-5-5", "claude-sonnet-5-5"
@@ -230,7 +231,7 @@ async def test_tokens_are_renewed_and_a_refused_one_is_replaced_before_anybody_s
 ) -> None:
     now, made = [1000.0], [0]
 
-    def fetch() -> tuple[str, float]:
+    async def fetch() -> tuple[str, float]:
         made[0] += 1
         return f"token-{made[0]}", now[0] + 60
 
@@ -253,7 +254,7 @@ async def test_without_a_token_nothing_is_sent_and_it_is_said_whether_that_may_p
 ) -> None:
     transient = True
 
-    def fetch() -> tuple[str, float]:
+    async def fetch() -> tuple[str, float]:
         raise CredentialsUnavailable("no metadata server", transient=transient)
 
     monkeypatch.setattr(client_module, "source_of", lambda _: Tokens(fetch))

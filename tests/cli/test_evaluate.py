@@ -62,7 +62,6 @@ def check_whole(document: dict[str, Any]) -> None:
     assert sum(row["items"] for row in document["labels"]) == items
     assert all(sum(row["ends"].values()) == row["items"] for row in document["labels"])
     assert len(document["cases"]) == items
-    assert sum(document["parts"].values()) == items
     for row in document["ways"]:
         assert row["decided"] + row["undecided"] == row["items"] == items
     (cascade,) = [
@@ -144,7 +143,7 @@ def test_four_queues_of_public_utterances(run: Run, somewhere: Path) -> None:
     share_inside = outside["others_escalated"] / outside["others"]
     assert share_outside > 1.5 * share_inside
     assert document["proposal"]["chosen"] is None
-    assert document["proposal"]["items_needed"] > 210
+    assert document["proposal"]["items_needed"] is None
 
 
 FIELDS_OF = {

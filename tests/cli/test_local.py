@@ -12,6 +12,7 @@ from pipeline.config import KafkaSettings
 from pipeline.kafka.connection import ConnectionFailed, admin_client, check_connection
 from pipeline.kafka.topics import Topics
 from pipeline.local.child import Child
+from tests.cli.conftest import Ran, Run
 
 COMMAND = [sys.executable, "-m", "pipeline.cli", "local"]
 
@@ -48,15 +49,8 @@ async def test_it_says_how_to_reach_both_and_stops_cleanly(tmp_path: Path) -> No
         await check_connection(kafka(variables))
 
 
-async def ended(tmp_path: Path, *arguments: str) -> tuple[int, str]:
-    """The exit code and the output of a run that ends by itself."""
-    child = Child([*COMMAND, *arguments], log=tmp_path / "local.log", env={"ANTHROPIC_API_KEY": ""})
-    async with asyncio.timeout(60):
-        return await child.wait(), child.output()
-
-
-async def test_a_command_runs_in_the_environment_and_its_exit_code_is_returned(
-    tmp_path: Path,
+def test_a_command_runs_in_the_environment_and_its_exit_code_is_returned(
+    run: Run, tmp_path: Path
 ) -> None:
     variables = tmp_path / "its env"
     script = f"""
@@ -65,19 +59,17 @@ async def test_a_command_runs_in_the_environment_and_its_exit_code_is_returned(
         [ -n "$in_file" ] && [ "$in_file" = "$ANTHROPIC_BASE_URL" ] && echo same
         pipeline topics list && exit 7
     """
-    code, output = await ended(tmp_path, "--env-file", str(variables), "--", "sh", "-c", script)
-    assert code == 7, output
-    assert output.splitlines()[:2] == ["private", "same"]
-    assert "tickets.raw" in output
-    assert "ready" not in output
+    ran = run("local", "--env-file", str(variables), "--", "sh", "-c", script)
+    assert ran.code == 7, ran
+    assert ran.out.splitlines()[:2] == ["private", "same"]
+    assert "tickets.raw" in ran.out
+    assert "ready" not in ran.out + ran.err
     assert not variables.exists()
 
 
-async def test_an_unknown_command_is_reported_before_anything_starts(tmp_path: Path) -> None:
-    assert await ended(tmp_path, "--", "no-such-program") == (
-        2,
-        "Error: There is no command 'no-such-program'.\n",
-    )
+def test_an_unknown_command_is_reported_before_anything_starts(run: Run) -> None:
+    ran = run("local", "--", "no-such-program")
+    assert ran == Ran(2, "", "Error: There is no command 'no-such-program'.\n")
 
 
 async def test_without_a_command_the_file_of_variables_is_there_until_it_stops(
@@ -88,9 +80,11 @@ async def test_without_a_command_the_file_of_variables_is_there_until_it_stops(
     assert exports == {}
     assert f". {variables}" in child.output()
     assert "export ANTHROPIC_BASE_URL=http://127.0.0.1:" in variables.read_text()
-    code, output = await ended(tmp_path, "--env-file", str(variables), "--", "true")
-    assert code == 2
-    assert "remove it, or name another file" in output
+    command = [*COMMAND, "--env-file", str(variables), "--", "true"]
+    second = Child(command, log=tmp_path / "second.log")
+    async with asyncio.timeout(60):
+        assert await second.wait() == 2
+    assert "remove it, or name another file" in second.output()
     child.send(signal.SIGTERM)
     async with asyncio.timeout(20):
         assert await child.wait() == 0, child.output()
@@ -100,17 +94,14 @@ async def test_without_a_command_the_file_of_variables_is_there_until_it_stops(
 TRAP = """trap 'echo got {0}; exit 5' {0}; echo up; while :; do sleep 0.05; done"""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_ends_the_command_first_and_then_the_rest(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+async def test_a_signal_ends_the_command_first_and_then_the_rest(tmp_path: Path) -> None:
     script = TRAP.format("TERM")
     child = Child([*COMMAND, "--", "sh", "-c", script], log=tmp_path / "local.log")
     async with asyncio.timeout(60):
         while "up" not in child.output().splitlines():
             assert child.running, child.output()
             await asyncio.sleep(0.02)
-        child.send(number)
+        child.send(signal.SIGTERM)
         assert await child.wait() == 5, child.output()
     assert child.output().count("got TERM") == 1
 
@@ -138,9 +129,8 @@ async def test_ctrl_c_on_a_terminal_reaches_the_command_once() -> None:
     assert printed.count(b"got INT") == 1
 
 
-async def test_a_fault_that_does_not_exist_is_reported(tmp_path: Path) -> None:
-    child = Child([*COMMAND, "--fault", "gremlins"], log=tmp_path / "local.log")
-    async with asyncio.timeout(60):
-        assert await child.wait() == 1
-    assert "gremlins" in child.output()
-    assert "Traceback" not in child.output()
+def test_a_fault_that_does_not_exist_is_reported(run: Run) -> None:
+    ran = run("local", "--fault", "gremlins")
+    assert ran.code == 1
+    assert "gremlins" in ran.err
+    assert "Traceback" not in ran.err

@@ -75,7 +75,7 @@ def test_a_traceback_is_shown_where_it_is_asked_for(run: Run, arguments: list[st
 def test_a_fault_of_the_program_is_reported_without_what_it_quotes(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> dict[str, str]:
+    def fail(*_: object) -> dict[str, str]:
         raise KeyError("secret content")
 
     monkeypatch.setattr(schemas, "generate", fail)

@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -78,10 +79,14 @@ def test_a_group_that_committed_nothing_cannot_be_taken_over(run: Run) -> None:
     assert "committed nothing" in ran.err
 
 
-def test_its_price_is_that_of_pipeline_cost(run: Run) -> None:
-    ways = {row["way"]: row for row in json.loads(run("cost", "--events", "1000", "--json").out)}
+def test_its_price_is_that_of_pipeline_cost_where_events_come_one_after_the_other(
+    run: Run,
+) -> None:
+    often = run("cost", "--events", "1000000000", "--json").out
+    ways = {row["way"]: row for row in json.loads(often)}
     for stage, way in (("tickets", "cascade"), ("escalations", "sonnet")):
-        assert str(price(Settings(), stage, 1000)) == ways[way]["usd_per_month"]
+        expected = round(Decimal(ways[way]["usd_per_thousand"]), 2)
+        assert price(Settings(), stage, 1000) == expected
 
 
 @pytest.mark.usefixtures("nowhere")

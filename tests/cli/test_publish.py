@@ -103,3 +103,17 @@ def test_a_missing_topic_is_reported_with_what_to_do(run: Run, tmp_path: Path) -
     ran = run("publish", "tickets", str(path))
     assert ran.code == 1
     assert "pipeline topics create" in ran.err
+
+
+@pytest.mark.usefixtures("prefix")
+def test_records_of_another_shape_are_checked_through_the_mapping_and_published_as_they_are(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_STAGES__TICKETS__MAP", '{"id": "no", "body": "message"}')
+    monkeypatch.setenv("PIPELINE_STAGES__TICKETS__WHERE", "message")
+    good, over, bad = b'{"no": 1, "message": "Hi"}', b'{"no": 2}', b'{"message": "Hi"}'
+    path = written(tmp_path / "t.jsonl", b"\n".join([good, over, bad]))
+    assert run("topics", "create", "tickets").code == 0
+    ran = run("publish", "tickets", str(path))
+    assert "2 published" in ran.out
+    assert "stages.tickets.map.id" in ran.err

@@ -26,18 +26,30 @@ def test_the_chart_gives_the_objects_of_the_base() -> None:
     assert chart == by_name(run("kubectl", "kustomize", KUBERNETES / "base"))
 
 
-def test_the_chart_takes_an_image_settings_and_an_account_for_keda(tmp_path: Path) -> None:
+def test_the_chart_takes_an_image_settings_topics_and_an_account_for_keda(tmp_path: Path) -> None:
     image = f"registry.example.com/pipeline@sha256:{'0' * 64}"
     values = {
         "image": image,
         "minReplicas": 2,
         "settings": {"PIPELINE_TOPICS__PARTITIONS": "24"},
+        "topics": {"tickets": ["crm.cases", "crm.mails"], "images": [""]},
         "keda": {"metadata": {"tls": "enable"}, "authentication": "haiku-pipeline-kafka"},
     }
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
     text = run("helm", "template", "pipeline", CHART, "--values", tmp_path / "values.yaml")
     run_python("-m", "deploy.tools.validate_manifests", *VERSIONS, stdin=text)
     made = by_name(text)
+    followed = {
+        (trigger["metadata"]["consumerGroup"], trigger["metadata"].get("topic"))
+        for (kind, _), each in made.items()
+        if kind == "ScaledObject"
+        for trigger in each["spec"]["triggers"]
+    }
+    assert followed == {
+        *(("pipeline.tickets", topic) for topic in ("crm.cases", "crm.mails")),
+        ("pipeline.images", None), ("pipeline.invoices", "invoices.raw"),
+        ("pipeline.escalations", "escalations"),
+    }  # fmt: skip
     for (kind, _), each in made.items():
         if kind == "StatefulSet":
             [container] = each["spec"]["template"]["spec"]["containers"]

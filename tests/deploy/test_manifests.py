@@ -168,7 +168,7 @@ def test_a_group_scales_on_the_lag_of_the_stages_that_it_serves(overlay: str) ->
         _, *stages = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
         followed = [trigger["metadata"] for trigger in spec["triggers"]]
         assert [(each["consumerGroup"], each["topic"]) for each in followed] == [
-            (SETTINGS.kafka.group_prefix + stage, TOPICS.read_by(stage)) for stage in stages
+            (SETTINGS.kafka.group_prefix + stage, TOPICS.raw(stage)) for stage in stages
         ]
         assert {each["limitToPartitionsWithLag"] for each in followed} == {"true"}
         assert {each["offsetResetPolicy"] for each in followed} == {

@@ -68,7 +68,7 @@ def test_it_scales_on_the_lag_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> N
     spec = manifests("ScaledObject")[GROUP]["spec"]
     [trigger] = spec["triggers"]
     assert trigger["metadata"]["consumerGroup"] == settings.kafka.group_prefix + STAGE
-    assert trigger["metadata"]["topic"] == TopicNames(settings.topics).read_by(STAGE)
+    assert trigger["metadata"]["topic"] == TopicNames.under(settings).raw(STAGE)
     assert spec["maxReplicaCount"] == settings.topics.partitions
 
 

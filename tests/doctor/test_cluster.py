@@ -1,9 +1,11 @@
 """Mistakes that show from what a cluster says; the cluster is made up."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from pipeline.config import load_settings
 from pipeline.doctor.examination import Site, Verdict, findings
 from pipeline.doctor.kafka_access import check_listeners, check_permissions, operations_needed
 from pipeline.doctor.kafka_topics import (
@@ -303,3 +305,57 @@ def test_what_a_new_group_will_do_with_a_topic_that_has_a_past_is_reported() -> 
     reported(found, WARNING, "8,995 records", "paid for", '"latest"')
     found = of_progress(GROUP, "tickets.raw", past, starts_at_end=True)
     reported(found, WARNING, "8,995 records", "skipped", '"earliest"')
+
+
+OF_A_TEAM: dict[str, Any] = {
+    "enabled": ["cases", "shops", "escalations"],
+    "stages": {
+        "cases": {"kind": "texts", "input": {"topics": ["crm.cases", "crm.mails"]}},
+        "shops": {"kind": "texts", "input": {"pattern": "shop.*"}, "output": {"topic": "sold"}},
+    },
+}
+
+
+def of_a_team() -> Site:
+    return Site(load_settings(**OF_A_TEAM), {})
+
+
+def test_topics_that_a_team_names_are_said_where_they_are_missing() -> None:
+    seen = cluster(topic("crm.cases", partitions=3), topic("shop.1"), topic("sold", partitions=2))
+    reported(of_topics(of_a_team(), seen), FAILED, "crm.mails", "pipeline topics create")
+
+
+def test_a_pattern_that_matches_nothing_is_said() -> None:
+    seen = cluster(*map(topic, ("crm.cases", "crm.mails", "sold", "cases.enriched", "escalations")))
+    reported(of_topics(of_a_team(), seen), WARNING, "stages.shops.input.pattern", "whole names")
+
+
+def test_how_a_team_made_its_topics_is_not_the_pipelines_to_say() -> None:
+    kept = {"retention.ms": "3600000000000"}
+    seen = cluster(
+        *(topic(name, partitions=2, configs=kept) for name in ("crm.cases", "crm.mails", "shop.1")),
+        *(topic(name) for name in ("sold", "cases.enriched")),
+    )
+    fine(of_topics(of_a_team(), seen))
+
+
+def test_partitions_are_counted_over_all_topics_of_a_stage() -> None:
+    names = ("crm.cases", "crm.mails")
+    members = [Member("haiku-pipeline", "host", frozenset(names))] * 5
+    group = GroupSeen("pipeline.cases", kind="consumer", members=members)
+    seen = cluster(*(topic(name, partitions=2) for name in names), groups=[group])
+    found = check_partitions(of_a_team(), seen)
+    said = ("crm.cases, crm.mails have 4 partitions", "5 members", "--partitions 3")
+    reported(found, WARNING, *said)
+
+
+def test_compaction_of_a_topic_that_a_pattern_matches_is_reported() -> None:
+    seen = cluster(topic("shop.1", configs={"cleanup.policy": "compact"}))
+    reported(check_cleaning(of_a_team(), seen), FAILED, "shop.1 is compacted")
+
+
+def test_what_a_pattern_matches_has_to_be_readable() -> None:
+    needed = operations_needed(of_a_team().settings, ["shop.1", "shop.2", "else"])
+    assert needed["shop.1"] == needed["crm.mails"] == {"Read"}
+    assert needed["sold"] == {"Write"}
+    assert "else" not in needed

@@ -19,7 +19,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.protocol.admin import CreateAclsRequest
 from aiokafka.structs import OffsetAndMetadata
 
-from pipeline.claude.gateway import Probe
+from pipeline.claude.probes import Probe
 from pipeline.config import KafkaSettings, Settings, TopicSettings
 from pipeline.doctor import CHECKS, examine
 from pipeline.doctor.examination import (

@@ -27,7 +27,7 @@ EVENTS = 12
 @virtual_time
 async def test_an_outage_of_an_hour_at_low_traffic_ends_no_process_and_loses_nothing() -> None:
     settings, loop, broker = Settings(), asyncio.get_running_loop(), MemoryBroker()
-    names, is_away = TopicNames(settings.topics), [True]
+    names, is_away = TopicNames.under(settings), [True]
     broker.create_topic(names.raw("tickets"), PARTITIONS)
     for topic in (names.enriched("tickets"), names.escalations, names.dead_letters):
         broker.create_topic(topic)

@@ -320,7 +320,7 @@ async def test_workers_on_a_secured_kafka_give_nothing_away(
     kafka = with_client_key(secured_kafka.settings, tmp_path)
     assert kafka.sasl_password is not None
     async with admin_client(kafka) as admin:
-        await Topics(admin, settings.topics).create(TopicNames(settings.topics).of(STAGES))
+        await Topics(admin, settings.topics).create(TopicNames.under(settings).of(STAGES))
     async with SimulatedApiProcess() as simulated:
         variables = {
             "ANTHROPIC_BASE_URL": simulated.base_url,

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 class Services:
     """Both programs, and clients of the broker between them."""
 
-    def __init__(self, address: str, log: Path, kafka: str) -> None:
+    def __init__(self, pid: int, address: str, log: Path, kafka: str) -> None:
+        self.pid = pid
         self.address = address
         self.log = log
         self.kafka = kafka
@@ -78,7 +80,8 @@ async def running_services(
                 address = orjson.loads(await run.says("http://"))["dashboard"]
                 async with asyncio.timeout(30):
                     await _ready(address)
-                yield Services(address, log, variables["PIPELINE_KAFKA__BOOTSTRAP_SERVERS"])
+                kafka = variables["PIPELINE_KAFKA__BOOTSTRAP_SERVERS"]
+                yield Services(run.process.pid, address, log, kafka)
 
 
 async def _ready(address: str) -> None:
@@ -125,6 +128,15 @@ async def test_a_bare_file_works_as_well_as_json(services: Services) -> None:
     assert (value["event_id"], value["stage"]) == ("scan-1", "images")
     schema = "images.enriched" if record.topic == "images.enriched" else "review"
     valid(record, schema)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+async def test_a_process_that_speaks_to_the_world_has_no_library_that_parses_files(
+    services: Services,
+) -> None:
+    loaded = await asyncio.to_thread(Path(f"/proc/{services.pid}/maps").read_text)
+    assert "/pydantic_core/" in loaded
+    assert re.findall(r"/(?:PIL|pikepdf|tesserocr)\b", loaded) == []
 
 
 async def test_bad_input_is_one_dead_letter_with_its_bytes_and_the_next_event_goes_on(

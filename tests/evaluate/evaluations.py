@@ -12,6 +12,7 @@ import orjson
 from pipeline.config import Settings
 from pipeline.evaluate.evaluation import Evaluation, Wanted, evaluate, prepare
 from pipeline.evaluate.labelled_events import Columns
+from pipeline.evaluate.proposal import Aim
 from pipeline.model.questions import Question, Text
 from pipeline.model.records import Tier
 from pipeline.testing.fakes import FakeAsker
@@ -58,8 +59,7 @@ class World:
             "stage": "tickets",
             "file": file,
             "columns": Columns(),
-            "target": 0.95,
-            "candidates": 5,
+            "aim": Aim(0.95),
             "compare": (),
             "answers": self.folder / "answers.sqlite3",
             "place": "here",

@@ -49,4 +49,4 @@ def case(
 ) -> Case:
     """A case; out of scope it has no label."""
     truth = {} if oos or label is None else {"intent": label}
-    return Case(name, None if oos else label, oos, dict(truth), haiku, sonnet)
+    return Case(name, name, None if oos else label, oos, dict(truth), haiku, sonnet)

@@ -159,11 +159,23 @@ async def test_a_calibration_is_stale_once_what_it_depends_on_has_changed(
     assert document(changed)["baseline"]["warning"] == warning
 
 
-async def test_a_threshold_alone_does_not_make_it_stale(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["low_confidence=0.1", "unclear=2", "sonnet.unclear=2"])
+async def test_a_changed_threshold_makes_it_stale(tmp_path: Path, change: str) -> None:
     asking = world(tmp_path, *MIXED)
     _, earlier = write(await asking.evaluate(), tmp_path / "earlier")
-    other = variant(Settings(), "tickets", "thresholds.low_confidence=0.1")
-    assert warnings(await asking.evaluate(other, baseline=earlier), None) == []
+    other = variant(Settings(), "tickets", f"thresholds.{change}")
+    (warning,) = warnings(await asking.evaluate(other, baseline=earlier), None)
+    assert "stale: the thresholds changed since" in warning
+
+
+async def test_the_threshold_that_was_proposed_does_not_make_it_stale(tmp_path: Path) -> None:
+    asking = world(tmp_path, *(f"ticket {number}" for number in range(200)))
+    found = await asking.evaluate()
+    _, earlier = write(found, tmp_path / "earlier")
+    chosen = found.measures.proposal.chosen
+    assert chosen is not None
+    taken = variant(Settings(), "tickets", f"thresholds.low_confidence={chosen.threshold}")
+    assert warnings(await asking.evaluate(taken, baseline=earlier), None) == []
 
 
 async def test_what_is_no_evaluation_is_no_baseline(tmp_path: Path) -> None:
@@ -174,7 +186,7 @@ async def test_what_is_no_evaluation_is_no_baseline(tmp_path: Path) -> None:
 
 async def test_a_proposed_threshold_carries_what_it_depends_on(tmp_path: Path) -> None:
     bodies = [f"ticket {number}" for number in range(200)]
-    found = await world(tmp_path, *bodies).evaluate(candidates=1)
+    found = await world(tmp_path, *bodies).evaluate()
     assert found.measures.proposal.chosen is not None
     copied = settings_to_copy(found)
     assert copied is not None
@@ -188,17 +200,18 @@ async def test_a_proposed_threshold_carries_what_it_depends_on(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("ticket", "labelled ones in all would be needed"),
+        ("ticket", "labelled ones in all would have a chance"),
         ("haiku-wrong", "a larger share was wrong"),
-        ("nonsense", "none was accepted at all"),
+        ("nonsense", "No answer was accepted at all"),
     ],
 )
 async def test_why_nothing_is_certified_is_said(tmp_path: Path, body: str, said: str) -> None:
     found = await world(tmp_path, *(f"{body} {number}" for number in range(12))).evaluate()
     assert found.measures.proposal.chosen is None
-    said_last = proposal_sentences(found)[-1]
-    assert "Not certifiable with this many items" in said_last
-    assert said in said_last
+    _, why, published = proposal_sentences(found)
+    assert "Not certifiable with this many items" in why
+    assert said in why
+    assert "not certified" in published
 
 
 async def test_labels_that_the_stage_does_not_have_are_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 poison         a hostile record every second: what the others are slowed down by
 soak           replicas, brokers and API are ended, frozen, restarted and cut off under load
 disasters      offsets are translated and reset, and a second deployment joins the group
+expiring       tokens of ten seconds end all the time, and connections prove again who they are
 rebalance      replicas come and go while calls take two seconds
 head-of-line   one call of a minute while thousands pass it, then a crash
 
@@ -22,6 +23,7 @@ from typing import Any
 from pipeline.local.apache import ApacheKafka
 from pipeline.model.errors import PipelineError
 from tests.faults.disasters import Disasters, run_disasters
+from tests.faults.expiring import Expiring, kafka_with_tokens, run_expiring
 from tests.faults.head_of_line import HeadOfLine, run_head_of_line
 from tests.faults.poisoned import Poisoned, run_poisoned
 from tests.faults.rebalance import Rebalance, run_rebalance
@@ -53,9 +55,10 @@ SHORT = Soak(
     seed=1,
 )
 SHORT_DISASTERS = Disasters(rounds=1, partitions=6, replicas=2, between=4.0)
+SHORT_EXPIRING = Expiring(seconds=40, rounds=1, partitions=6, replicas=2)
 
 
-_SCENARIOS = ("soak", "poison", "disasters", "rebalance", "head-of-line")
+_SCENARIOS = ("soak", "poison", "disasters", "expiring", "rebalance", "head-of-line")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,6 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(options: argparse.Namespace) -> Result:
+    if options.scenario == "expiring":
+        expiring = replace(SHORT_EXPIRING if options.short else Expiring(), seed=options.seed)
+        async with kafka_with_tokens(options.nodes, expiring.token_seconds) as with_tokens:
+            return await run_expiring(expiring, with_tokens, _print, keep=options.keep)
     async with ApacheKafka(nodes=options.nodes) as broker:
         match options.scenario:
             case "soak":
@@ -103,7 +110,7 @@ async def _run(options: argparse.Namespace) -> Result:
 
 def _soak(options: argparse.Namespace) -> Soak:
     soak = replace(SHORT if options.short else FULL, seed=options.seed)
-    soak = replace(soak, sabotage=options.sabotage, hostile=not options.calm)
+    soak = replace(soak, sabotage=options.sabotage, hostile=not options.calm, avro=options.avro)
     given: dict[str, Any] = {
         name: value
         for name in ("seconds", "events", "replicas", "kills", "broker_kills", "outages")
@@ -132,7 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="of the faults and the events")
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=3, help="brokers")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for logs and the timeline")
-    parser.add_argument("--short", action="store_true", help="soak, disasters: a minute or two")
+    parser.add_argument(
+        "--short", action="store_true", help="soak, disasters, expiring: a minute or two"
+    )
     soak = parser.add_argument_group("soak")
     soak.add_argument("--calm", action="store_true", help="without hostile records")
     soak.add_argument("--seconds", type=float, help="how long events come and faults happen")
@@ -141,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     soak.add_argument("--kills", type=int, help="of each kind: kill -9, SIGTERM, SIGSTOP")
     soak.add_argument("--broker-kills", type=int, help="half of them clean")
     soak.add_argument("--outages", type=int, help="of the API")
+    soak.add_argument("--avro", action="store_true", help="results in Avro, by a registry")
     soak.add_argument("--sabotage", choices=sorted(SABOTAGE), help="see that the audit notices")
     return parser
 

@@ -3,8 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from io import BytesIO
 from typing import Any
 
+import fastavro
 import orjson
 
 from tests.faults import poison
@@ -12,6 +15,8 @@ from tests.faults.audit import End, Ended, Hop, Move, Published
 from tests.faults.poison import Harm
 from tests.faults.reading import Record, open_transactions, read_each
 
+_FRAME = 5
+"""Bytes before what is framed: a zero and the schema's id."""
 NOWHERE: poison.Place = ("", -1, -1)
 """Where a record says nothing of its source."""
 
@@ -23,10 +28,12 @@ class Topics:
     Args:
         prefix: Before every topic and group, so that runs can share brokers.
         stages: The first has the events of the run; the others get hostile records alone.
+        avro: The schema of what is framed; JSON is read without it.
     """
 
     prefix: str = ""
     stages: tuple[str, ...] = ("tickets",)
+    avro: str | None = None
 
     @property
     def raw(self) -> str:
@@ -153,7 +160,7 @@ def sort_records(
         if (record.topic, record.partition, record.offset) in hostile:
             continue
         end = topics.ends.get(record.topic)
-        value = {} if end is End.DEAD_LETTER else _object(record.value)
+        value = {} if end is End.DEAD_LETTER else _object(record.value, topics.avro)
         source = _source(value)
         if end is End.DEAD_LETTER:
             source = _source_of_dead_letter(record.headers)
@@ -204,7 +211,15 @@ def _source_of_dead_letter(headers: Mapping[str, bytes]) -> poison.Place:
         return NOWHERE
 
 
-def _object(value: bytes) -> dict[str, Any]:
+@cache
+def _parsed(schema: str) -> Any:  # noqa: ANN401 - as fastavro has it
+    return fastavro.parse_schema(orjson.loads(schema))
+
+
+def _object(value: bytes, avro: str | None = None) -> dict[str, Any]:
+    if avro is not None and value[:1] == b"\x00":
+        framed: Any = fastavro.schemaless_reader(BytesIO(value[_FRAME:]), _parsed(avro), None)
+        return dict(framed)
     try:
         found = orjson.loads(value)
     except orjson.JSONDecodeError:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from pipeline.local.broker import LocalBroker
 from pipeline.runtime.process import background_task
+from tests.faults.avro import avro_results
 from tests.faults.cluster import Cluster
 from tests.faults.conclusion import conclude
 from tests.faults.events import Event, make_events
@@ -65,6 +66,7 @@ class Soak:
         drained_within: Seconds that the backlog may take after the last fault.
         hostile: Whether a hostile record comes every second.
         sabotage: One of `SABOTAGE`, to see that the audit notices.
+        avro: Whether results are in Avro, by a schema registry.
     """
 
     seconds: float
@@ -80,6 +82,7 @@ class Soak:
     drained_within: float = 480.0
     hostile: bool = True
     sabotage: str | None = None
+    avro: bool = False
 
     def spec(self, nodes: int) -> PlanSpec:
         """For the plan."""
@@ -107,14 +110,19 @@ async def run_soak(
         report: Takes sentences about what goes on.
         keep: See `make_world`.
     """
-    async with make_world(
-        broker,
-        replicas=soak.replicas,
-        partitions=soak.partitions,
-        stages=STAGES if soak.hostile else STAGES[:1],
-        settings=_SETTINGS,
-        keep=keep,
-    ) as world:
+    async with AsyncExitStack() as stack:
+        avro = stack.enter_context(avro_results()) if soak.avro else None
+        world = await stack.enter_async_context(
+            make_world(
+                broker,
+                replicas=soak.replicas,
+                partitions=soak.partitions,
+                stages=STAGES if soak.hostile else STAGES[:1],
+                settings=_SETTINGS if avro is None else {**_SETTINGS, **avro.settings},
+                keep=keep,
+                avro=None if avro is None else avro.schema,
+            )
+        )
         await world.api.take(**_LATENCY)
         for fault in api_faults() if soak.hostile else ():
             await world.api.fail(fault)

@@ -1,4 +1,9 @@
-"""Small versions of the fault runs, on an Apache Kafka that other tests use, too."""
+"""Small versions of the fault runs, on an Apache Kafka.
+
+They drill the runs themselves. What they find is held on a real Kafka by
+`tests/kafka/test_kafka_engine.py` (a killed process, members that come and go), and in virtual time
+by `tests/stream/test_engine.py` and `tests/stream/test_rebalance.py`.
+"""
 
 import pytest
 
@@ -8,7 +13,7 @@ from tests.faults.head_of_line import HeadOfLine, run_head_of_line
 from tests.faults.rebalance import Rebalance, run_rebalance
 from tests.faults.report import Result
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.drill]
 
 
 def described(result: Result) -> str:

@@ -86,6 +86,7 @@ async def make_world(
     others: Sequence[Mapping[str, str]] = (),
     module: str = "pipeline.cli",
     keep: Path | None = None,
+    avro: str | None = None,
 ) -> AsyncIterator[World]:
     """Make the topics and start the simulated API; replicas are started by the scenario.
 
@@ -99,8 +100,9 @@ async def make_world(
         others: Of replicas of another deployment, each its further variables.
         module: Whose command line the replicas are.
         keep: Where the replicas' logs go, and what was found; a folder that is removed if None.
+        avro: The schema of results that are framed.
     """
-    topics = Topics(prefix, stages)
+    topics = Topics(prefix, stages, avro)
     async with AsyncExitStack() as stack:
         if keep is None:
             keep = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="haiku-faults-")))

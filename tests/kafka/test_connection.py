@@ -169,6 +169,7 @@ def test_plain_text_needs_nothing_else() -> None:
         "bootstrap_servers": "127.0.0.1:9092",
         "client_id": "haiku-pipeline",
         "request_timeout_ms": 2500,
+        "connections_max_idle_ms": 540_000,
         "security_protocol": "PLAINTEXT",
     }
 

@@ -17,6 +17,7 @@ from pipeline.kafka.connection import admin_client, consumer_client, producer_cl
 from pipeline.kafka.groups import KafkaGroup, open_group
 from pipeline.kafka.offsets import lag_reader
 from pipeline.kafka.reader import read_topics
+from pipeline.kafka.topics import Subscription
 from pipeline.local.broker import LocalBroker
 from pipeline.model.errors import PipelineError
 from pipeline.operators.offsets import GroupOffsets, Plan, import_from, reset, show
@@ -309,4 +310,4 @@ async def test_a_topic_that_is_missing_is_reported(site: Site) -> None:
     async with open_group(settings, "g") as group:
         assert isinstance(group, KafkaGroup)
         with pytest.raises(PipelineError, match="-none"):
-            await group.partitions(f"{site.topic}-none")
+            await group.partitions(Subscription((f"{site.topic}-none",)))

@@ -13,7 +13,7 @@ from pipeline.cascade.cap import EscalationCap, watch_progress
 from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.kafka.connection import admin_client, consumer_client
 from pipeline.kafka.offsets import events_between, lag_reader
-from pipeline.kafka.topics import TopicMissing, Topics
+from pipeline.kafka.topics import Subscription, TopicMissing, Topics
 from pipeline.local.broker import LocalBroker
 from tests.brokers import FreshName
 
@@ -76,7 +76,8 @@ async def test_a_replica_takes_its_part_of_what_the_stages_get_done(
     cap = EscalationCap(0.5, per_minute=12, window=300, clock=asyncio.get_running_loop().time)
     partition = TopicPartition(topic, 0)
     await commit(kafka, group, partition, 0)
-    watching = asyncio.create_task(watch_progress(cap, kafka, {group: topic}, topic, lambda: 1))
+    read = {group: Subscription((topic,))}
+    watching = asyncio.create_task(watch_progress(cap, kafka, read, topic, lambda: 1))
     try:
         cap.took(60)
         assert cap.throttled_reason() is not None

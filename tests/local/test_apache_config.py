@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.local.apache import NodePlan, Security, server_properties
+from pipeline.local.apache import Further, NodePlan, Security, server_properties
 
 
 def properties(nodes: int, node: int = 1, security: Security | None = None) -> dict[str, str]:
@@ -45,3 +45,15 @@ def test_only_the_clients_listener_is_secured_and_the_first_user_may_do_everythi
     assert 'user_bob="two"' in found["listener.name.client.plain.sasl.jaas.config"]
     assert "stored" not in repr(security)
     assert "one" not in repr(security)
+
+
+def test_further_listeners_and_properties_come_on_top() -> None:
+    node = NodePlan(1, Path("/data/1"), 101, 201, 301, {"MUTUAL": 401})
+    further = Further({"MUTUAL": "SSL"}, {"sasl.enabled.mechanisms": "OAUTHBEARER"})
+    security = Security(Path("/keys.p12"), "stored", {"ada": "one"})
+    lines = server_properties(node, [node], security, further).splitlines()
+    found = dict(line.split("=", 1) for line in lines)
+    assert found["listeners"].endswith(",MUTUAL://127.0.0.1:401")
+    assert found["advertised.listeners"].endswith(",MUTUAL://127.0.0.1:401")
+    assert found["listener.security.protocol.map"].endswith(",MUTUAL:SSL")
+    assert found["sasl.enabled.mechanisms"] == "OAUTHBEARER"

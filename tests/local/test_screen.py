@@ -80,7 +80,8 @@ def test_the_object_for_programs_has_what_was_agreed() -> None:
     found = json.loads(orjson.dumps(GOOD.as_json()))
     tickets = found["stages"]["tickets"]
     agreed = {
-        "published": 3, "enriched": 2, "haiku": 1, "sonnet": 1, "review": 0, "dead_letters": 1,
+        "published": 3, "enriched": 2, "document": 0, "haiku": 1, "sonnet": 1, "review": 0,
+        "dead_letters": 1,
     }  # fmt: skip
     assert agreed.items() <= tickets.items()
     assert found["cost_usd"] == "0.0021"
@@ -101,14 +102,26 @@ def test_it_also_has_reasons_tokens_and_latencies() -> None:
 
 
 def test_there_is_a_row_for_each_use_one_for_all_and_their_shares() -> None:
-    assert cells(GOOD, "tickets") == ["3", "1", "1", ".", "1", "$0.0021", "0.5", "s", "2.0", "s"]
+    assert cells(GOOD, "tickets") == [
+        "3",
+        ".",
+        "1",
+        "1",
+        ".",
+        "1",
+        "$0.0021",
+        "0.5",
+        "s",
+        "2.0",
+        "s",
+    ]
     assert cells(GOOD, "all") == cells(GOOD, "tickets")
     assert "33%" in printed(GOOD)
 
 
 def test_hard_events_have_rows_of_their_own_and_routine_has_none() -> None:
-    assert cells(GOOD, "vague") == ["1", ".", "1", ".", ".", "$0.0020"]
-    assert cells(GOOD, "broken") == ["1", ".", ".", ".", "1", "$0.0000"]
+    assert cells(GOOD, "vague") == ["1", ".", ".", "1", ".", ".", "$0.0020"]
+    assert cells(GOOD, "broken") == ["1", ".", ".", ".", ".", "1", "$0.0000"]
     assert ROUTINE not in printed(GOOD)
 
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from pipeline.model.records import Tier, Usage
+from pipeline.model.records import DOCUMENT, Tier, Usage
 from pipeline.observe.dashboard import STEP_SECONDS, WINDOW_SECONDS, About, Health, Status
 from pipeline.observe.metrics import Conditions, Metrics
 from pipeline.stream.records import Disposition
@@ -70,6 +70,7 @@ def test_a_stage_shows_its_lag_pace_and_decisions(
     metrics.doubted("tickets", "low_confidence")
     metrics.decided("tickets", Tier.SONNET, "review", model="m")
     metrics.dead_lettered("tickets", "invalid_json")
+    metrics.passed_over("tickets")
     clock.seconds = 10
 
     tickets = status.view()["stages"][0]
@@ -81,10 +82,25 @@ def test_a_stage_shows_its_lag_pace_and_decisions(
     assert tickets["completed_per_second"] == 0.4
     assert tickets["p50_seconds"] == pytest.approx(0.25, abs=0.05)
     assert tickets["completed"] == {"enriched": 3, "escalated": 1}
-    assert tickets["decided"] == {"haiku": {"enriched": 3, "escalated": 1}, "sonnet": {"review": 1}}
+    assert tickets["passed_over"] == 1
+    assert tickets["decided"] == {
+        "haiku": {"enriched": 3, "escalated": 1}, "sonnet": {"review": 1}, "document": {},
+    }  # fmt: skip
     assert tickets["escalated_share"] == 0.25
     assert tickets["doubts"] == {"low_confidence": 1}
     assert tickets["dead_letters"] == {"invalid_json": 1}
+
+
+def test_what_events_say_themselves_counts_among_what_was_judged_first(
+    status: Status, metrics: Metrics
+) -> None:
+    metrics.decided("tickets", DOCUMENT, "enriched", model="none")
+    metrics.decided("tickets", DOCUMENT, "enriched", model="none")
+    metrics.decided("tickets", DOCUMENT, "escalated", model="none")
+    metrics.decided("tickets", Tier.HAIKU, "escalated", model="m")
+    tickets = status.view()["stages"][0]
+    assert tickets["decided"]["document"] == {"enriched": 2, "escalated": 1}
+    assert tickets["escalated_share"] == 0.5
 
 
 def test_costs_are_shown_in_all_and_for_a_thousand_events(status: Status, metrics: Metrics) -> None:

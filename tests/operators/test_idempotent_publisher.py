@@ -269,6 +269,18 @@ async def test_what_is_too_large_is_refused_and_the_rest_is_done() -> None:
 
 
 @virtual_time
+async def test_where_what_goes_beside_it_is_too_large_it_is_refused_with_that() -> None:
+    world = World()
+    actions = copies(await world.waiting())
+    large = replace(actions[1], beside=(Outgoing("out", b"k", bytes(2000), ()),))
+    async with world.publisher() as publisher:
+        done = await publisher.publish([actions[0], large, actions[2]])
+        assert publisher.entry(large.record) is None
+    assert [action for action, _ in done.refused] == [large]
+    assert world.out() == {b"0": 1, b"2": 1}
+
+
+@virtual_time
 async def test_without_transactions_it_is_done_and_marked_too() -> None:
     world = World()
     waiting = await world.waiting()

@@ -110,8 +110,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_time_grows_with_the_text_alone(piece: str) -> None:
-    text = piece * (100_000 // len(piece))
+    text = piece * (40_000 // len(piece))
     began = time.process_time()
     recognise([text], KINDS)
-    # Ten times what the slowest of them takes; what is quadratic takes minutes.
-    assert time.process_time() - began < 10
+    # Ten times what the slowest of them takes; what is quadratic takes far longer.
+    assert time.process_time() - began < 4

@@ -12,7 +12,7 @@ from babel.numbers import (
     format_decimal,
     get_currency_precision,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.stages.fields.amounts import CURRENCIES, format_amount, parse_amount, read_amount
@@ -220,7 +220,6 @@ DIGITS = st.integers(min_value=-(10**12), max_value=10**12)
 
 
 @given(LOCALES, st.sampled_from(sorted(CURRENCIES)), DIGITS, st.sampled_from(STYLES))
-@settings(max_examples=400)
 def test_money_written_as_anywhere_is_never_read_as_another_amount(
     locale: str, currency: str, digits: int, style: Literal["standard", "accounting", "name"]
 ) -> None:
@@ -231,7 +230,6 @@ def test_money_written_as_anywhere_is_never_read_as_another_amount(
 
 
 @given(LOCALES, DIGITS, st.integers(min_value=0, max_value=3))
-@settings(max_examples=400)
 def test_nor_is_a_number_without_a_currency(locale: str, digits: int, decimals: int) -> None:
     number = Decimal(digits).scaleb(-decimals)
     text = format_decimal(number, locale=locale)
@@ -244,7 +242,6 @@ def test_nor_is_a_number_without_a_currency(locale: str, digits: int, decimals: 
     st.integers(min_value=1, max_value=999),
     st.integers(3, 12),
 )
-@settings(max_examples=400)
 def test_nor_is_one_with_a_word_of_magnitude(language: str, digits: int, power: int) -> None:
     number = Decimal(digits).scaleb(power)
     for width in SHORT_AND_LONG:
@@ -263,7 +260,6 @@ UNUSUAL = {"sw", "he", "my", "si", "bn", "fa", "en_IN"}
     st.integers(min_value=1, max_value=999),
     st.integers(3, 12),
 )
-@settings(max_examples=400)
 def test_nor_is_money_with_one(language: str, currency: str, digits: int, power: int) -> None:
     amount = Decimal(digits).scaleb(power)
     text = format_compact_currency(amount, currency, locale=language, fraction_digits=9)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.cascade.processor import ask_tier
+from pipeline.cascade.deciding import ask_tier
 from pipeline.config import (
     MOST_AT_ONCE,
     Agent,

@@ -435,11 +435,3 @@ def _resident(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
-
-
-def test_a_process_that_speaks_to_the_world_has_no_library_that_parses_files() -> None:
-    program = "import sys, pipeline.app; print({'PIL', 'pikepdf'} & set(sys.modules))"
-    ended = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, cwd=ROOT, text=True
-    )
-    assert ended.stdout == "set()\n"

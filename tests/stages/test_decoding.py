@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.errors import InvalidEvent
-from pipeline.model.questions import Image, Pdf
+from pipeline.model.questions import Image, Pdf, Text
 from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files import decoder_server
 from pipeline.stages.files.decoder_server import prepare
@@ -103,7 +103,7 @@ def test_whatever_a_library_raises_is_the_files_fault(
 )
 def test_a_job_arrives_as_it_was_sent(data: bytes, field: str, limits: FileLimits) -> None:
     ours, theirs = (Channel(end) for end in socket.socketpair())
-    sent = Job(data, "image/gif", field, limits)
+    sent = Job(data, "image/gif", field, limits, "cut", ((1, 2), (3, 3)))
     ours.send_job(sent)
     assert theirs.receive_job() == sent
     ours.close()
@@ -117,7 +117,11 @@ def test_a_job_arrives_as_it_was_sent(data: bytes, field: str, limits: FileLimit
         (Image("image/png", b"data"),),
         (Image("image/jpeg", b"one"), Image("image/png", b""), Image("image/webp", b"data")),
         (Pdf(b"other"),),
+        (Text("document", "Grüße"), Text("page 2", ""), Image("image/gif", b"", is_animated=True)),
+        (Text("document", "data"),),
+        tuple(Text(f"page {number}", "") for number in range(2_000)),
         (Pdf(b"x" * 3 * MIB),),
+        (Pdf(b"x", (b"<a/>", b"<b/>")),),
     ],
 )
 @pytest.mark.parametrize("is_last", [True, False])
@@ -140,6 +144,7 @@ def test_a_file_that_is_sent_as_it_is_does_not_travel_back(
     data = picture()
     theirs.send_reply(job(data), (Image("image/png", bytes(bytearray(data))),), is_last=False)
     (part,), _ = ours.receive_reply(job(data))  # type: ignore[misc]
+    assert isinstance(part, Image)
     assert part.data is data
 
 
@@ -163,6 +168,7 @@ def test_a_refusal_arrives_with_its_reason(channels: tuple[Channel, Channel]) ->
         b'{"parts": [{"media_type": "image/png", "size": 999999999999}], "is_last": false}',
         b'{"parts": [{"media_type": "image/png", "size": "x"}], "is_last": false}',
         b'{"parts": [{"media_type": "image/png", "size": -1}], "is_last": false}',
+        b'{"parts": [{"media_type": "application/pdf", "size": 1, "attached":[-1]}], "is_last": 0}',
         b'{"refused": {"reason": "other", "detail": ""}, "is_last": false}',
         b'{"refused": 7}',
     ],

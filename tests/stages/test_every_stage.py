@@ -1,6 +1,7 @@
 """What holds for every stage, whatever it asks."""
 
 import contextlib
+import hashlib
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from pipeline.claude.request_body import api_schema
 from pipeline.config import StagesSettings, Thresholds
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import Question
-from pipeline.stages.api import Answer, RawEvent, Stage, build_stages
+from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, build_stages
 from pipeline.stages.files.raw_events import from_json_object, to_json_object
 from tests.stages.asking import single
 from tests.stages.raw_events import RAW
@@ -71,19 +73,22 @@ def test_its_prompt_does_not_depend_on_the_event(stage: AnyStage) -> None:
     assert event.id not in asked(stage).instructions
 
 
-def test_prompts_and_schemas_are_the_same_in_every_process() -> None:
-    program = (
-        "import hashlib, orjson\n"
-        "from pipeline.config import StagesSettings\n"
-        "from pipeline.stages.api import build_stages\n"
-        "from tests.stages.raw_events import RAW\n"
-        "digest = hashlib.sha256()\n"
-        "for name, stage in build_stages(StagesSettings()).items():\n"
-        "    asked = stage.question(stage.parse(RAW[name], key=None, headers={}))\n"
-        "    digest.update(asked.instructions.encode() + orjson.dumps(dict(asked.answer_schema)))\n"
-        "    digest.update(asked.digest.encode())\n"
-        "print(digest.hexdigest())\n"
-    )
+def whole_questions() -> str:
+    """A digest of all that is asked of the raw events, in the first words and in others."""
+    digest = hashlib.sha256()
+    for name, stage in STAGES.items():
+        event = stage.parse(RAW[name], key=None, headers={})
+        asked = [about(stage, event)]
+        if isinstance(stage, Rewording):
+            asked.append(single(stage.second_question(event)))
+        for each in asked:
+            digest.update(each.instructions.encode() + orjson.dumps(dict(each.answer_schema)))
+            digest.update(each.digest.encode())
+    return digest.hexdigest()
+
+
+def test_prompts_schemas_and_other_words_are_the_same_in_every_process() -> None:
+    program = "from tests.stages.test_every_stage import whole_questions as of; print(of())"
     seen = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -194,7 +199,7 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
 
 
 @each_stage
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_whatever_the_schema_allows_can_be_judged_and_published(
     stage: AnyStage, data: st.DataObject

@@ -65,7 +65,7 @@ def test_descriptions_and_examples_bring_labels_together_that_names_do_not() -> 
     assert any({"gamma", "delta"} <= group for group in found)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15)
 @given(NAMES, st.randoms(use_true_random=False))
 def test_groups_do_not_depend_on_the_order_of_labels(names: list[str], random: object) -> None:
     shuffled = list(names)
@@ -77,7 +77,7 @@ def test_groups_do_not_depend_on_the_order_of_labels(names: list[str], random: o
     assert sets(names) == sets(shuffled)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15)
 @given(NAMES)
 def test_every_label_is_in_one_group_and_groups_are_few_and_small(names: list[str]) -> None:
     found = groups_of(labels(*names))

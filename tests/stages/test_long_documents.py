@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cascade.processor import ask_tier
+from pipeline.cascade.deciding import ask_tier
 from pipeline.config import DocumentSettings
 from pipeline.model.questions import MultiStepQuery, Query, Question, Text
 from pipeline.model.records import Tier

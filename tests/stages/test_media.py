@@ -17,8 +17,8 @@ from tests.stages.making import pdf, picture
         (picture(file_format="WEBP"), "image/webp"),
         (pdf(), "application/pdf"),
         (b"junk before" + pdf(), "application/pdf"),
-        (picture(file_format="BMP"), None),
-        (picture(file_format="TIFF"), None),
+        (picture(file_format="BMP"), "image/bmp"),
+        (picture(file_format="TIFF"), "image/tiff"),
         (b"", None),
         (b"RIFF\0\0\0\0WAVE", None),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", None),
@@ -74,9 +74,10 @@ def test_a_pdf_may_have_something_before_its_header(before: int) -> None:
     [
         (picture(), "image/jpeg", "begins like image/png"),
         (picture(), "text/plain", "not taken"),
-        (picture(), "image/tiff", "not taken"),
+        (picture(), "image/jxl", "not taken"),
+        (picture(), "image/tiff", "begins like image/png"),
         (b"%!PS", "application/pdf", "does not begin like one"),
-        (picture(file_format="BMP"), "image/bmp", "not taken"),
+        (picture(file_format="PPM"), "image/x-portable-pixmap", "not taken"),
         (b"{}", "application/octet-stream", "not taken"),
     ],
 )

@@ -7,6 +7,7 @@ import random
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageOps
@@ -309,7 +310,7 @@ def test_a_picture_that_is_too_long_is_refused_with_the_reason() -> None:
 
 
 def test_all_parts_together_fit_into_a_request() -> None:
-    noise = Image.frombytes("RGB", (400, 27_000), random.Random(7).randbytes(400 * 27_000 * 3))
+    noise = Image.frombytes("RGB", (240, 27_000), random.Random(7).randbytes(240 * 27_000 * 3))
     file = io.BytesIO()
     noise.save(file, "PNG", compress_level=0)
     limits = PictureLimits(max_pixels=50_000_000, long_edge=1568)
@@ -319,24 +320,30 @@ def test_all_parts_together_fit_into_a_request() -> None:
 
 
 MEMORY = """
-import resource, sys
+import os, resource, sys
 from pipeline.stages.files.pictures import PictureLimits, prepare_image
 limits = PictureLimits(max_pixels=50_000_000, long_edge=1568)
-data = sys.stdin.buffer.read()
-with open("/proc/self/statm") as statm:
-    now = int(statm.read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (now + (int(sys.argv[1]) << 20),) * 2)
-prepare_image(data, "image/png", limits, field="file")
+for path, megabytes in zip(sys.argv[1::2], sys.argv[2::2]):
+    with open(path, "rb") as file, open("/proc/self/statm") as statm:
+        data = file.read()
+        now = int(statm.read().split()[0]) * resource.getpagesize()
+    if (child := os.fork()) == 0:
+        resource.setrlimit(resource.RLIMIT_AS, (now + (int(megabytes) << 20),) * 2)
+        prepare_image(data, "image/png", limits, field="file")
+        sys.exit()
+    assert os.waitpid(child, 0)[1] == 0, path
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the address space is limited on Linux only")
-@pytest.mark.parametrize(("mode", "megabytes"), [("1", 16), ("P", 16), ("I;16", 32), ("RGB", 64)])
-def test_what_an_image_takes_follows_from_its_own_mode(mode: str, megabytes: int) -> None:
+def test_what_an_image_takes_follows_from_its_own_mode(tmp_path: Path) -> None:
     """16 million pixels, and 48 MB for all that is made of them."""
-    data = picture((4000, 4000), mode=mode, colour=0)
-    if mode == "P":
-        data = picture((4000, 4000), mode=mode, colour=0, transparency=0)
-    subprocess.run(
-        [sys.executable, "-c", MEMORY, str(megabytes + 48)], input=data, check=True, timeout=100
-    )
+    arguments = []
+    for mode, megabytes in {"1": 16, "P": 16, "I;16": 32, "RGB": 64}.items():
+        data = picture((4000, 4000), mode=mode, colour=0)
+        if mode == "P":
+            data = picture((4000, 4000), mode=mode, colour=0, transparency=0)
+        path = tmp_path / f"{mode}.png"
+        path.write_bytes(data)
+        arguments += [str(path), str(megabytes + 48)]
+    subprocess.run([sys.executable, "-c", MEMORY, *arguments], check=True, timeout=100)

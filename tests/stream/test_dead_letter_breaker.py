@@ -290,3 +290,23 @@ def test_what_was_under_way_when_it_closed_opens_nothing() -> None:
     bench.ends(keys(1000))
     bench.now += PROBE_FIRST_SECONDS - 1
     assert not bench.is_open()
+
+
+def test_what_is_passed_over_neither_hides_a_fault_nor_uses_up_what_is_let_through() -> None:
+    bench = Bench()
+    passed_over = Outcome(Disposition.PASSED_OVER, ())
+    for key in keys(200):
+        bench.breaker.completed(end(key, Reason.STAGE_FAILED))
+        for _ in range(10):
+            bench.breaker.completed(passed_over)
+    assert not bench.is_open()
+    bench.now += PROBE_LONGEST_SECONDS
+    room = bench.breaker.update()
+    assert room
+    bench.breaker.took(room)
+    for _ in range(room):
+        bench.breaker.completed(passed_over)
+    assert bench.breaker.update() == room
+    bench.breaker.took(room)
+    bench.ends_of_round(room, (None,))
+    assert bench.is_open()

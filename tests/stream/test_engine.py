@@ -123,6 +123,22 @@ async def test_tombstones_are_counted_and_committed_over_and_reach_no_handler() 
 
 
 @virtual_time
+async def test_what_a_handler_passes_over_is_committed_over_and_is_no_end_of_an_event() -> None:
+    bench, notes = Bench(), Notes()
+
+    async def handler(record: Received) -> Outcome:
+        if record.value == b"over":
+            return Outcome(Disposition.PASSED_OVER, ())
+        return copied(record)
+
+    async with running(bench, handler=handler, observer=notes):
+        bench.publish(b"over", b"a", b"over")
+        await until(lambda: bench.committed() == 3)
+    assert bench.output() == [b"a"]
+    assert notes.ends == {Disposition.ENRICHED: 1}
+
+
+@virtual_time
 async def test_an_empty_value_is_an_event() -> None:
     """Kafka's compaction keeps it: only null says that a key is gone."""
     bench = Bench()
@@ -130,6 +146,27 @@ async def test_an_empty_value_is_an_event() -> None:
         bench.publish(b"")
         await until(lambda: bench.committed() == 1)
     assert bench.output() == [b""]
+
+
+@virtual_time
+async def test_a_handled_tombstone_comes_after_what_came_under_its_key_before() -> None:
+    bench, notes, order = Bench(), Notes(), list[bytes | None]()
+
+    async def handler(record: Received) -> Outcome:
+        # What takes longer must still come first: a late result would undo the tombstone.
+        await asyncio.sleep(1 if record.value else 0)
+        order.append(record.value)
+        end = Disposition.ENRICHED if record.value else Disposition.PASSED_OVER
+        return Outcome(end, (Outgoing("out", record.key, record.value, ()),))
+
+    async with running(bench, handler=handler, observer=notes, handles_tombstones=True):
+        bench.publish(b"a", key=b"k")
+        bench.broker.publish("in", None, key=b"k")
+        bench.broker.publish("in", None)
+        await until(lambda: bench.committed() == 3)
+    assert order == bench.output() == [b"a", None]
+    assert notes.tombstones == 2
+    assert notes.ends == {Disposition.ENRICHED: 1}
 
 
 @virtual_time

@@ -175,6 +175,7 @@ class Bench:
         rescue: Rescue | None = None,
         commit_count: int = COMMIT_COUNT,
         asks: str = "",
+        handles_tombstones: bool = False,
         **settings: Any,  # noqa: ANN401 - any of StreamSettings
     ) -> "Running":
         """An engine that has not started."""
@@ -193,6 +194,7 @@ class Bench:
             rescue=rescue,
             commit_count=commit_count,
             asks=asks,
+            handles_tombstones=handles_tombstones,
         )
         return Running(engine, memory)
 

@@ -48,7 +48,7 @@ def test_the_file_loads_and_every_stage_has_the_companys_own_categories(
     )
     assert [agent.name for agent in stages.requests.agents] == names("requests", "agents")
     assert [label.name for label in stages.texts.intents] == names("texts", "intents")
-    assert TopicNames(settings.topics).raw("tickets") == "alpenrad.tickets.raw"
+    assert TopicNames.under(settings).raw("tickets") == "alpenrad.tickets.raw"
 
 
 @pytest.mark.parametrize("stage", STAGES)

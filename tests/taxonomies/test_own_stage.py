@@ -10,8 +10,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.processor import Processor
 from pipeline.cascade.reading import Escalations
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings

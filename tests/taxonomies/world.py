@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 import orjson
 import pytest
 
+from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.processor import Processor
 from pipeline.cascade.reading import RawEvents
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings, load_settings
@@ -64,7 +65,7 @@ async def _outcomes(
             process = Processor(
                 RawEvents(build_stages(settings.stages)[stage]),
                 CascadePolicy(gateway, Policy.from_settings(settings), Tier.HAIKU),
-                TopicNames(settings.topics),
+                TopicNames.under(settings),
                 clock=lambda: NOON,
                 observer=Observer(),
             )

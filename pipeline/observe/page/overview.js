@@ -60,7 +60,7 @@ function spending(view, stages, isAll) {
   const from = isAll ? view : stages[0];
   const spent = from.spent.day ?? from.cost_usd, budget = from.budget.day;
   const perThousand = isAll ? view.cost_per_thousand_usd
-    : ratio(from.cost_usd * 1000, sum(Object.values(from.decided.haiku)));
+    : ratio(from.cost_usd * 1000, judgedFirst(from));
   return {
     name: "Spent today", figure: dollars(spent),
     unit: budget === undefined ? "" : `of ${dollars(budget)}`,
@@ -69,9 +69,16 @@ function spending(view, stages, isAll) {
   };
 }
 
+// Each event is judged first by Haiku, or read from its own data.
+function judgedFirst(stage) {
+  const { haiku, document: own } = stage.decided;
+  return sum([...Object.values(haiku), ...Object.values(own)]);
+}
+
 function escalated(stages) {
-  const judged = sum(stages.map((stage) => sum(Object.values(stage.decided.haiku))));
-  const doubted = sum(stages.map((stage) => stage.decided.haiku.escalated));
+  const judged = sum(stages.map(judgedFirst));
+  const doubted = sum(stages.map((stage) => sum(
+    [stage.decided.haiku.escalated, stage.decided.document.escalated])));
   const review = sum(stages.map((stage) => stage.decided.sonnet.review));
   return {
     name: "Escalated", figure: share(ratio(doubted, judged)),

@@ -15,13 +15,16 @@ function showEnds(parent, stages) {
   const isEscalations = stages.length === 1 && stages[0].name === "escalations";
   const of = (tier, end) => sum(stages.map((stage) => stage.decided[tier][end]));
   const done = (end) => sum(stages.map((stage) => stage.completed[end]));
+  const escalated = of("haiku", "escalated") + of("document", "escalated");
   const bySonnet = isEscalations ? done("enriched") : of("sonnet", "enriched");
   const toReview = isEscalations ? done("review") : of("sonnet", "review");
   const ends = [
+    { name: "Read from its own data", hue: "document",
+      value: isEscalations ? 0 : of("document", "enriched") },
     { name: "Haiku's answer", hue: "haiku", value: isEscalations ? 0 : of("haiku", "enriched") },
     { name: "Sonnet's answer", hue: "sonnet", value: bySonnet },
     { name: "Waiting for Sonnet", hue: "waiting",
-      value: isEscalations ? 0 : Math.max(0, of("haiku", "escalated") - bySonnet - toReview) },
+      value: isEscalations ? 0 : Math.max(0, escalated - bySonnet - toReview) },
     { name: "Left to people", hue: "review", value: toReview },
     { name: "Dead letters", hue: "dead", value: done("dead_letter") },
   ];

@@ -47,7 +47,7 @@ function event(record, cell) {
 function decision(record, cell) {
   if (cell.hasChildNodes()) return;
   const by = record.end === "review" ? "review" : record.decided_by;
-  const said = { haiku: "Haiku", sonnet: "Sonnet", human: "a person", review: "left to people" };
+  const said = { haiku: "Haiku", sonnet: "Sonnet", human: "a person", document: "its own data", review: "left to people" };
   cell.append(element("span", { class: `tag ${by}`, title: record.model }, said[by] ?? by));
 }
 

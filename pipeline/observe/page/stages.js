@@ -14,6 +14,7 @@ const COLUMNS = [
   number("Per second", (stage) => pace(stage.completed_per_second)),
   number("p50", (stage) => duration(stage.p50_seconds)),
   number("p95", (stage) => duration(stage.p95_seconds)),
+  number("Not asked", (stage) => own(stage, count(stage.decided.document.enriched ?? 0))),
   number("By Haiku", (stage) => own(stage, count(stage.decided.haiku.enriched ?? 0))),
   number("By Sonnet", (stage) => count(bySonnet(stage))),
   number("Escalated", (stage) => own(stage, share(stage.escalated_share))),
@@ -50,5 +51,6 @@ function state(stage, cell) {
   if (stage.stuck_because !== null) return "stuck";
   if (stage.intake_closed_because !== null) return "intake closed";
   if (stage.partitions === null) return "not assigned yet";
-  return stage.partitions === 1 ? "1 partition" : `${stage.partitions} partitions`;
+  const over = stage.passed_over ? `, ${count(stage.passed_over)} passed over` : "";
+  return `${stage.partitions === 1 ? "1 partition" : `${stage.partitions} partitions`}${over}`;
 }

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
-from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
@@ -86,6 +86,12 @@ class Section:
 
     title: str
     body: str
+
+
+def role_for(role: str, task: str) -> str:
+    """A role with what a team says of it: one line, whatever it has."""
+    said = " ".join(task.split())
+    return f"{role} {said}" if said else role
 
 
 def build_instructions(role: str, *sections: Section) -> str:
@@ -168,14 +174,17 @@ class Deciding(Protocol):
 
     @property
     def deciding(self) -> tuple[str, ...]:
-        """Names of fields of answer and result alike; the first is the label, if there is one."""
+        """Names of fields of answer and result alike; the first is the label, if there is one.
+
+        A field that an answer itself does not have is one of its further `fields`.
+        """
 
 
 def label_of(stage: object, answer: BaseModel) -> str | None:
     """The label that an answer chose; None where the stage has none."""
     # For every event, and asking whether it is an instance of the protocol takes far longer.
     deciding: tuple[str, ...] | None = getattr(stage, "deciding", None)
-    label = None if deciding is None else getattr(answer, deciding[0])
+    label = getattr(answer, deciding[0], None) if deciding else None
     return label if isinstance(label, str) else None
 
 
@@ -183,11 +192,17 @@ def differences(
     stage: object, one: Mapping[str, Any], other: Mapping[str, Any]
 ) -> tuple[str, ...] | None:
     """The deciding fields in which two answers or results differ; None if the stage names none."""
-    if not isinstance(stage, Deciding):
+    if not isinstance(stage, Deciding) or not stage.deciding:
         return None
     return tuple(
-        name for name in stage.deciding if _comparable(one[name]) != _comparable(other[name])
+        name
+        for name in stage.deciding
+        if _comparable(_value_of(one, name)) != _comparable(_value_of(other, name))
     )
+
+
+def _value_of(fields: Mapping[str, Any], name: str) -> object:
+    return fields[name] if name in fields else fields["fields"][name]
 
 
 def _comparable(value: object) -> object:
@@ -281,8 +296,11 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def label_type(names: Iterable[str]) -> Any:  # noqa: ANN401 - a type made at run time
-    """The type of a field that takes one of the names."""
-    return Literal[tuple(names)]
+    """The type of a field that takes one of the names, in their order."""
+    ordered = tuple(names)
+    # To `typing` the same names in another order are equal: it would take the first such type that
+    # a process made for an optional one of any order.
+    return Annotated[Literal[ordered], ordered]
 
 
 def restrict_labels(model: type[ModelT], **types: Any) -> type[ModelT]:  # noqa: ANN401 - of `label_type`

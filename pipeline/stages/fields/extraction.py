@@ -5,9 +5,18 @@ up the unions that the API takes, and no digit is lost to a float.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    create_model,
+)
 
 from pipeline.config import ExtraField
 from pipeline.model.questions import Signal
@@ -39,6 +48,12 @@ _HINTS: Mapping[str, str] = {
 _COPIED = "Copied exactly, letter for letter."
 _COPIES = frozenset({"text", "list"})
 _NUMBERS = frozenset({"number", "integer"})
+_TOKENS, _LIST_TOKENS = 120, 500
+_DecimalString = Annotated[
+    Decimal,
+    PlainSerializer(format_amount, return_type=str),
+    WithJsonSchema({"type": "string"}),
+]
 
 
 class FieldExtractor:
@@ -65,6 +80,21 @@ class FieldExtractor:
                 hint = _COPIED if field.type == "text" else f"{hint} {_COPIED}"
             lines.append(f"- `{field.name}`: {' '.join(field.description.split())} {hint}")
         return (Section("Further fields", "\n".join(lines)),)
+
+    @property
+    def max_output_tokens(self) -> int:
+        """What all of them may take of an answer."""
+        return sum(_LIST_TOKENS if field.type == "list" else _TOKENS for field in self._fields)
+
+    def result_model(self, name: str, about: str) -> type[BaseModel]:
+        """A result that is these fields and nothing else, each null where it is not known."""
+        types: dict[str, Any] = {
+            field.name: (_result_type(field), Field(description=field.description))
+            for field in self._fields
+        }
+        return create_model(
+            name, __config__=ConfigDict(extra="forbid", frozen=True), __doc__=about, **types
+        )
 
     def extended(self, model: type[AnswerT]) -> type[AnswerT]:
         """The answer's model with a property for them; or the model itself without any."""
@@ -154,6 +184,22 @@ def _type_of(field: ExtraField) -> Any:  # noqa: ANN401 - a type made at run tim
             return list[str]
         case _:
             return str
+
+
+def _result_type(field: ExtraField) -> Any:  # noqa: ANN401 - a type made at run time
+    match field.type:
+        case "number":
+            return _DecimalString | None
+        case "integer":
+            return int | None
+        case "boolean":
+            return bool | None
+        case "date":
+            return date | None
+        case "list":
+            return list[str]
+        case _:
+            return str | None
 
 
 def _value(field: ExtraField, text: str) -> Value:

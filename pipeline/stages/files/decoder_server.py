@@ -17,22 +17,36 @@ import resource
 import signal
 import socket
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from PIL import Image as Pillow
 
 from pipeline.model.errors import InvalidEvent
+from pipeline.model.questions import Pdf, Text
 from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files.decoding import READY, Channel, Job, Prepared, cannot_be_decoded
-from pipeline.stages.files.media import PDF
+from pipeline.stages.files.media import TEXT_TYPES, PictureType, TextType
+from pipeline.stages.files.office import document_text
+from pipeline.stages.files.pages import cut_pdf, name_of, show_pages
 from pipeline.stages.files.pdfs import prepare_pdf
-from pipeline.stages.files.pictures import PictureFile, PictureLimits, claimed_size, prepare_image
+from pipeline.stages.files.pictures import (
+    PictureFile,
+    PictureLimits,
+    claimed_size,
+    prepare_image,
+    reads_heic,
+)
+from pipeline.stages.files.tiffs import prepare_tiff
 
 _WEBP_BYTES_A_PIXEL = 18
 """What libwebp and Pillow hold at once: three canvases and two copies, measured at 16 to 17.7.
 
 WebP is looked at before Pillow opens it, because Pillow takes this memory to read its header.
 """
+_EXTRAS = ("openpyxl", "striprtf.striprtf", "pypdfium2")
+"""Shared by all decoders where they are installed, instead of imported by each."""
 _PR_SET_PDEATHSIG = 1
 _SPENT_SHARE = 4
 """A decoder is replaced once a quarter of its memory stays mapped after a job."""
@@ -46,6 +60,10 @@ def main(descriptor: int, seconds: float, memory: int) -> None:
         signal.signal(signal_number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that the kernel forgets ended decoders
     Pillow.init()
+    reads_heic()
+    for extra in _EXTRAS:
+        with contextlib.suppress(ImportError):
+            import_module(extra)
     gc.collect()
     gc.freeze()  # what is shared stays shared
     with socket.socket(fileno=descriptor) as control:
@@ -129,14 +147,9 @@ def prepare(job: Job, *, memory: int | None = None) -> Prepared:
     `memory` is how many bytes this process may still take; None where nothing limits it.
     """
     try:
-        if job.media_type == PDF:
-            return (prepare_pdf(job.data, job.limits.max_pdf_pages, field=job.field),)
-        if job.media_type == "image/webp":
-            _check_webp(job, memory)
-        limits = PictureLimits(
-            job.limits.max_image_pixels, job.limits.image_long_edge, job.limits.image_tokens
-        )
-        return prepare_image(job.data, job.media_type, limits, field=job.field)
+        if job.purpose == "send":
+            return _prepared(job, memory)
+        return _of_pages(job, _prepared(job, memory))
     except InvalidEvent:
         raise
     except MemoryError:
@@ -144,6 +157,32 @@ def prepare(job: Job, *, memory: int | None = None) -> Prepared:
     except Exception as error:
         # A library met what its authors did not think of. It may quote the file.
         raise cannot_be_decoded(job, type(error).__name__) from error
+
+
+def _prepared(job: Job, memory: int | None) -> Prepared:
+    limits = PictureLimits(
+        job.limits.max_image_pixels, job.limits.image_long_edge, job.limits.image_tokens
+    )
+    max_pages, field = job.limits.max_pdf_pages, job.field
+    match job.media_type:
+        case "application/pdf":
+            return (prepare_pdf(job.data, max_pages, field=field, attached=job.attached),)
+        case "image/tiff":
+            return prepare_tiff(job.data, limits, max_pages, field=field)
+        case "image/webp":
+            _check_webp(job, memory)
+    if job.media_type in TEXT_TYPES:
+        text_type = cast("TextType", job.media_type)
+        return (document_text(job.data, text_type, job.limits.max_text_chars, field=field),)
+    return prepare_image(job.data, cast("PictureType", job.media_type), limits, field=field)
+
+
+def _of_pages(job: Job, prepared: Prepared) -> Prepared:
+    """The pages of the file, or the files of some of them; what is no PDF is one page."""
+    pdf = prepared[0]
+    if not isinstance(pdf, Pdf):
+        return (Text(name_of(1), ""),)
+    return tuple(cut_pdf(pdf.data, job.pages)) if job.purpose == "cut" else show_pages(pdf.data)
 
 
 def _check_webp(job: Job, memory: int | None) -> None:

@@ -11,7 +11,6 @@ imported only where a pool is made.
 
 import atexit
 import contextlib
-import io
 import os
 import socket
 import struct
@@ -22,25 +21,30 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from dataclasses import field as dataclass_field
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import orjson
 
 from pipeline.model.errors import InvalidEvent, Unavailable
-from pipeline.model.questions import HIGH_RESOLUTION, Image, ImageType, Pdf
+from pipeline.model.questions import HIGH_RESOLUTION, Image, ImageType, Pdf, Text
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files.media import PDF, MediaType
+from pipeline.stages.files.media import PDF, PICTURE_TYPES, MediaType
 
 if TYPE_CHECKING:
     from pipeline.config import DecodingSettings
 
-Prepared = tuple[Image | Pdf, ...]
+Prepared = tuple[Image | Pdf | Text, ...]
 """What is sent of a file: one part, or several of an image that is cut."""
+Pages = tuple[int, int]
+"""The first and the last of some pages, counted from 1."""
 REPLY_AT_MOST = 128 << 20
 """Bytes of a reply that are taken from a decoder; four times the largest request."""
 READY = b"."
 """A decoder's first byte: its limits hold, it waits for a job."""
 _LENGTH = struct.Struct(">I")
+_LONGEST_HEADER = 1 << 20
+"""Bytes. It names each part of a reply, of which a file of many pages has many."""
+_TEXT = "text/plain"
 _START_WITHIN = 60.0
 """Seconds for the server to import its libraries on a busy machine."""
 _LARGE = 1 << 20
@@ -55,7 +59,7 @@ _INHERITED = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TZ")
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """What one stage takes, pixels and pages, and what is sent of an image.
+    """What one stage takes, pixels, pages and characters, and what is sent of an image.
 
     The latter is pixels of the long edge, and visual tokens.
     """
@@ -64,24 +68,40 @@ class FileLimits:
     image_long_edge: int
     max_pdf_pages: int
     image_tokens: int = HIGH_RESOLUTION.tokens
+    max_text_chars: int = 200_000
+
+
+Purpose = Literal["send", "show_pages", "cut"]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One file to check and prepare; `field` is where the event has it, for error messages."""
+    """One file to check and prepare; `field` is where the event has it, for error messages.
+
+    If `attached`, the XML files in a PDF file are wanted, too.
+
+    It is made what is sent or, for a file of pages, what shows where documents begin in it, or a
+    PDF file of each of the `pages`.
+    """
 
     data: bytes = dataclass_field(repr=False)
     media_type: MediaType
     field: str
     limits: FileLimits
+    purpose: Purpose = "send"
+    pages: tuple[Pages, ...] = ()
+    attached: bool = False
 
 
 Decode = Callable[[Job], Prepared]
 
 
 def cannot_be_decoded(job: Job, why: str) -> InvalidEvent:
-    is_pdf = job.media_type == PDF
-    reason = DeadLetterReason.BAD_PDF if is_pdf else DeadLetterReason.BAD_IMAGE
+    reason = DeadLetterReason.UNSUPPORTED_MEDIA
+    if job.media_type == PDF:
+        reason = DeadLetterReason.BAD_PDF
+    elif job.media_type in PICTURE_TYPES:
+        reason = DeadLetterReason.BAD_IMAGE
     return InvalidEvent(reason, f"{job.field}: it cannot be decoded ({why}).")
 
 
@@ -105,14 +125,17 @@ class Channel:
     def send_job(self, job: Job) -> None:
         """Send a job; an OSError says that the other side is gone."""
         header = {"media_type": job.media_type, "field": job.field, "size": len(job.data)}
-        self._send({**header, "limits": asdict(job.limits)}, job.data)
+        what = {"purpose": job.purpose, "pages": job.pages, "attached": job.attached}
+        self._send({**header, **what, "limits": asdict(job.limits)}, job.data)
 
     def receive_job(self) -> Job | None:
         header = self._receive()
         if header is None:
             return None
-        data = self._read(header["size"])
-        return Job(data, header["media_type"], header["field"], FileLimits(**header["limits"]))
+        data, limits = self._read(header["size"]), FileLimits(**header["limits"])
+        pages = tuple((first, last) for first, last in header["pages"])
+        what = header["purpose"], pages, header["attached"]
+        return Job(data, header["media_type"], header["field"], limits, *what)
 
     def send_reply(self, job: Job, reply: Prepared | InvalidEvent, *, is_last: bool) -> None:
         """Send what came of a job; `is_last` where this decoder takes no other."""
@@ -120,12 +143,14 @@ class Channel:
             refusal = {"reason": reply.reason, "detail": reply.detail}
             self._send({"is_last": is_last, "refused": refusal})
             return
-        parts, changed = [], []
+        parts: list[dict[str, Any]] = []
+        changed: list[bytes] = []
         for part in reply:
-            media_type = part.media_type if isinstance(part, Image) else PDF
-            sent = [] if part.data == job.data else [part.data]
-            parts.append({"media_type": media_type, "size": len(part.data) if sent else None})
-            changed += sent
+            data = part.text.encode() if isinstance(part, Text) else part.data
+            sent = [] if data == job.data and not isinstance(part, Text) else [data]
+            attached = part.attached if isinstance(part, Pdf) else ()
+            parts.append({**_described(part), "size": len(data) if sent else None})
+            changed += (*sent, *attached)
         self._send({"is_last": is_last, "parts": parts}, *changed)
 
     def receive_reply(self, job: Job) -> tuple[Prepared | InvalidEvent, bool]:
@@ -146,15 +171,14 @@ class Channel:
                 return InvalidEvent(reason, str(refused["detail"])), is_last
             sizes = [part["size"] for part in header["parts"]]
             read = [size for size in sizes if size is not None]
+            read += (size for part in header["parts"] for size in part.get("attached", ()))
             if not sizes or min(read, default=0) < 0 or sum(read) > REPLY_AT_MOST:
                 raise ValueError("a reply of no size that is taken")
-            parts: list[Image | Pdf] = []
+            parts: list[Image | Pdf | Text] = []
             for part, size in zip(header["parts"], sizes, strict=True):
-                media_type = part["media_type"]
                 data = job.data if size is None else self._read(size)
-                if media_type != PDF and media_type not in get_args(ImageType):
-                    raise ValueError("a part of no type that is sent")
-                parts.append(Pdf(data) if media_type == PDF else Image(media_type, data))
+                attached = tuple(self._read(each) for each in part.get("attached", ()))
+                parts.append(_part(part, data, attached))
             return tuple(parts), is_last
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError("not a reply") from error
@@ -170,7 +194,7 @@ class Channel:
         if len(length) < _LENGTH.size:
             return None
         (size,) = _LENGTH.unpack(length)
-        if size > io.DEFAULT_BUFFER_SIZE:
+        if size > _LONGEST_HEADER:
             raise ValueError("a header of no size that is taken")
         return orjson.loads(self._read(size))
 
@@ -179,6 +203,29 @@ class Channel:
         if len(data) < size:
             raise EOFError
         return data
+
+
+def _described(part: Image | Pdf | Text) -> dict[str, Any]:
+    match part:
+        case Text(name, _):
+            return {"media_type": _TEXT, "name": name}
+        case Image(media_type, _, is_animated):
+            return {"media_type": media_type, "is_animated": is_animated}
+        case Pdf(_, attached):
+            return {"media_type": PDF, "attached": [len(each) for each in attached]}
+
+
+def _part(
+    described: dict[str, Any], data: bytes, attached: tuple[bytes, ...]
+) -> Image | Pdf | Text:
+    media_type = described["media_type"]
+    if media_type == _TEXT:
+        return Text(str(described["name"]), data.decode())
+    if media_type == PDF:
+        return Pdf(data, attached)
+    if media_type not in get_args(ImageType):
+        raise ValueError("a part of no type that is sent")
+    return Image(media_type, data, bool(described["is_animated"]))
 
 
 class DecoderPool:
@@ -294,8 +341,10 @@ class _Server:
         limits = [str(theirs.fileno()), str(settings.decode_seconds), str(memory)]
         kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         paths = os.pathsep.join(filter(None, sys.path))
-        # One arena: what libraries with threads reserve for each would count as mapped.
-        env = {**kept, "PYTHONPATH": paths, "MALLOC_ARENA_MAX": "1"}
+        # One arena: what libraries with threads reserve for each would count as mapped. And no
+        # threads of numpy, which openpyxl imports where it is there: a fork would lose them.
+        one = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
+        env = {**kept, **one, "PYTHONPATH": paths}
         nothing = subprocess.DEVNULL
         try:
             self.process = subprocess.Popen(  # noqa: S603 - this interpreter, our module

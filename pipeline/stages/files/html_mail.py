@@ -28,17 +28,20 @@ _BREAKS = frozenset({
     "header", "footer", "pre", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6",
 })  # fmt: skip
 _CELLS = frozenset({"td", "th"})
+_QUOTE, _END_OF_QUOTE = "\x02", "\x03"
+_NO_MARKS = dict.fromkeys(map(ord, (_QUOTE, _END_OF_QUOTE)))
 _SPACES = re.compile(r"[^\S\n]+")
 _BLANK_LINES = re.compile(r"\s*\n\s*")
 
 
-def readable(text: str) -> str:
+def readable(text: str, *, marks_quotes: bool = False) -> str:
     """The text that a person sees of HTML.
 
     Blocks and rows become lines, cells are separated by a space. A tag of more than 1,024
-    characters is left out, not what it encloses. Time and memory grow with the text alone.
+    characters is left out, not what it encloses. Time and memory grow with the text alone. With
+    `marks_quotes`, lines that a mail client quotes begin with `> `.
     """
-    reader = _Reader()
+    reader = _Reader(marks_quotes=marks_quotes)
     parser = etree.HTMLParser(
         target=reader, huge_tree=True, remove_comments=True, remove_pis=True, encoding="utf-8"
     )
@@ -52,7 +55,25 @@ def readable(text: str) -> str:
         return _ANY_TAG.sub(" ", text)
     except etree.XMLSyntaxError:  # it is empty but for markup
         pass
-    return _BLANK_LINES.sub("\n", _SPACES.sub(" ", "".join(reader.pieces))).strip()
+    seen = _BLANK_LINES.sub("\n", _SPACES.sub(" ", "".join(reader.pieces))).strip()
+    return _quoted(seen) if marks_quotes else seen
+
+
+def _quoted(seen: str) -> str:
+    lines, depth = [], 0
+    for line in seen.split("\n"):
+        words = line.replace(_QUOTE, "").replace(_END_OF_QUOTE, "").strip()
+        depth += line.count(_QUOTE)
+        if words:
+            lines.append(f"> {words}" if depth > 0 else words)
+        depth -= line.count(_END_OF_QUOTE)
+    return "\n".join(lines)
+
+
+def _is_quote(attributes: Mapping[str, str]) -> bool:
+    """Whether a blockquote is one: clients also write it where a person indented a paragraph."""
+    kind, name = attributes.get("type") or "", attributes.get("class") or ""
+    return kind.lower() == "cite" or "quote" in name.lower()
 
 
 class _TooDeep(Exception):
@@ -62,8 +83,10 @@ class _TooDeep(Exception):
 class _Reader:
     """What lxml reports to; start and end of elements are balanced, whatever the text is like."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, marks_quotes: bool) -> None:
         self.pieces: list[str] = []
+        self._marks_quotes = marks_quotes
+        self._quotes: list[bool] = []
         self._depth = 0
         self._hidden = 0
 
@@ -76,6 +99,9 @@ class _Reader:
             self._hidden += 1
         elif tag in _BREAKS:
             self.pieces.append("\n")
+            if self._marks_quotes and tag == "blockquote":
+                self._quotes.append(_is_quote(attributes))
+                self.pieces.append(_QUOTE if self._quotes[-1] else "")
         elif tag in _CELLS:
             self.pieces.append(" ")
 
@@ -84,11 +110,13 @@ class _Reader:
         if self._hidden:
             self._hidden -= 1
         elif tag in _BREAKS:
+            if self._marks_quotes and tag == "blockquote":
+                self.pieces.append(_END_OF_QUOTE if self._quotes.pop() else "")
             self.pieces.append("\n")
 
     def data(self, data: str) -> None:
         if not self._hidden:
-            self.pieces.append(data)
+            self.pieces.append(data.translate(_NO_MARKS) if self._marks_quotes else data)
 
     def close(self) -> None:
         pass

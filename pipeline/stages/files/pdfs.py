@@ -16,6 +16,7 @@ import pikepdf
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import Pdf
 from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.xml import MOST_BYTES
 
 _ENCRYPT, _IGNORED = b"/Encrypt", b"/EncrypX"
 _ENCRYPT_NAME = re.compile(rb"/Encrypt(?![A-Za-z])")
@@ -24,6 +25,9 @@ _LONGEST_TRAILER = 4_096
 _EARLIER_TABLE = re.compile(rb"/Prev\s+\d+")
 _NO_MORE = object()
 """Ends a level of the page tree, in which a page may be null."""
+_MOST_ATTACHED = 20
+"""Of a file: e-invoices come with delivery notes and pictures, some dozens at most."""
+_MOST_NODES = 200
 _FAULTS = (
     pikepdf.PdfError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
     ValueError,
@@ -31,8 +35,8 @@ _FAULTS = (
 """What pikepdf raises where a file is not built as PDF files are."""
 
 
-def prepare_pdf(data: bytes, max_pages: int, *, field: str) -> Pdf:
-    """Check a PDF file and make it what is sent.
+def prepare_pdf(data: bytes, max_pages: int, *, field: str, attached: bool = False) -> Pdf:
+    """Check a PDF file and make it what is sent; if `attached`, with the XML that is attached.
 
     A sound file is sent as it is, one that had to be repaired is sent repaired, and one that is
     encrypted and opens without a password is sent without the encryption. Equal input gives equal
@@ -40,7 +44,7 @@ def prepare_pdf(data: bytes, max_pages: int, *, field: str) -> Pdf:
     """
     data = _with_hidden_objects(data)
     try:
-        return _prepared(data, max_pages, field)
+        return _prepared(data, max_pages, field, attached=attached)
     except pikepdf.PasswordError:
         pass
     except _FAULTS:
@@ -72,7 +76,7 @@ def _open(data: bytes) -> pikepdf.Pdf:
     return pikepdf.open(io.BytesIO(data), inherit_page_attributes=False)
 
 
-def _prepared(data: bytes, max_pages: int, field: str) -> Pdf:
+def _prepared(data: bytes, max_pages: int, field: str, *, attached: bool = False) -> Pdf:
     with _open(data) as pdf:
         pages = sum(1 for _ in zip(_pages(pdf), range(max_pages + 1), strict=False))
         if pages == 0:
@@ -80,8 +84,10 @@ def _prepared(data: bytes, max_pages: int, field: str) -> Pdf:
         if pages > max_pages:
             detail = f"{field}: the PDF has more than {max_pages} pages."
             raise InvalidEvent(DeadLetterReason.TOO_LARGE, detail)
-        if not pdf.is_encrypted and not pdf.get_warnings():
-            return Pdf(data)
+        needs_repair = pdf.is_encrypted or pdf.get_warnings()
+        files = _attached_xml(pdf) if attached else ()
+        if not needs_repair:
+            return Pdf(data, files)
         # As it was understood, without encryption; streams are copied, not decoded.
         written = io.BytesIO()
         pdf.save(
@@ -92,7 +98,49 @@ def _prepared(data: bytes, max_pages: int, field: str) -> Pdf:
             fix_metadata_version=False,
             deterministic_id=True,
         )
-        return Pdf(written.getvalue())
+        return Pdf(written.getvalue(), files)
+
+
+def _attached_xml(pdf: pikepdf.Pdf) -> tuple[bytes, ...]:
+    """The XML files that are attached, each once; what cannot be read of them is left out.
+
+    `pdf.attachments` ended the process on files of the public corpus, so the name tree (PDF 1.7,
+    7.9.6) and the list of associated files (PDF 2.0, 14.13) are read here.
+    """
+    found: dict[bytes, None] = {}
+    seen: set[tuple[int, int]] = set()
+    for specification, _ in zip(_specifications(pdf), range(_MOST_ATTACHED), strict=False):
+        try:
+            streams = specification.get("/EF", pikepdf.Dictionary())
+            stream = streams.get("/UF", streams.get("/F"))
+            if not isinstance(stream, pikepdf.Stream) or stream.objgen in seen:
+                continue
+            seen.add(stream.objgen)
+            name = str(specification.get("/UF", specification.get("/F", "")))
+            if not name.lower().endswith(".xml") and "xml" not in str(stream.get("/Subtype", "")):
+                continue
+            content = stream.read_bytes()
+        except _FAULTS:
+            continue
+        if len(content) <= MOST_BYTES:
+            found[content] = None
+    return tuple(found)
+
+
+def _specifications(pdf: pikepdf.Pdf) -> Iterator[pikepdf.Dictionary]:
+    names = pdf.Root.get("/Names")
+    nodes = [names.get("/EmbeddedFiles")] if isinstance(names, pikepdf.Dictionary) else []
+    entries = [pdf.Root.get("/AF")]
+    for _ in range(_MOST_NODES):
+        if not nodes:
+            break
+        if isinstance(node := nodes.pop(), pikepdf.Dictionary):
+            entries.append(node.get("/Names"))
+            if isinstance(kids := node.get("/Kids"), pikepdf.Array):
+                nodes += (kid for kid, _ in zip(kids, range(_MOST_NODES), strict=False))
+    for entry in entries:
+        if isinstance(entry, pikepdf.Array):
+            yield from (each for each in entry if isinstance(each, pikepdf.Dictionary))
 
 
 def _pages(pdf: pikepdf.Pdf) -> Iterator[pikepdf.Object]:

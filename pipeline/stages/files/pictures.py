@@ -25,17 +25,20 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Final, cast, get_args
 
+from PIL import AvifImagePlugin, ImageChops, UnidentifiedImageError
 from PIL import Image as Pillow
-from PIL import ImageChops, UnidentifiedImageError
 
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import HIGH_RESOLUTION, Image, ImageLimits, ImageType
 from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.media import PictureType
 
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each would have its own stack, of a decoder's memory
 # What Pillow warns of is refused here, or does no harm; a service's log is no place for it.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -111,13 +114,17 @@ def _fitting(size: Size, limits: ImageLimits) -> Size:
         scale = (max(scaled) - 1) / max(size)
 
 
-FORMATS: Final[dict[ImageType, str]] = {
+FORMATS: Final[dict[PictureType, str]] = {
     "image/png": "PNG",
     "image/jpeg": "JPEG",
     "image/gif": "GIF",
     "image/webp": "WEBP",
+    "image/avif": "AVIF",
+    "image/bmp": "BMP",
+    "image/heic": "HEIF",
+    "image/tiff": "TIFF",
 }
-"""Pillow's names."""
+"""Pillow's names, and pi-heif's."""
 DECODING_ERRORS: Final = (
     ArithmeticError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError,
     struct.error, zlib.error,
@@ -150,14 +157,15 @@ _MAY_END_EARLY = frozenset({"image/png", "image/gif"})
 class PictureFile:
     """A picture file, reduced to what shows the picture."""
 
-    media_type: ImageType
+    media_type: PictureType
     data: bytes
     exif: bytes = b""  # where it lay outside `data`; may be broken
     is_whole: bool = True  # whether its end was there; of a GIF decoding shows that
     missing: float = 0.0  # the share, from 0 to 1, known without decoding
+    is_animated: bool = False  # of a PNG, whose other frames are not in `data`
 
 
-def read_picture_file(data: bytes, media_type: ImageType) -> PictureFile:
+def read_picture_file(data: bytes, media_type: PictureType) -> PictureFile:
     """Reduce a file to what shows the picture; what is not understood stays as it is."""
     readers = {"image/png": _read_png, "image/jpeg": _read_jpeg, "image/webp": _read_webp}
     reader = readers.get(media_type)
@@ -194,20 +202,23 @@ def _missing_share(file: PictureFile, decoded: Pillow.Image) -> float:
 
 
 def _read_png(data: bytes) -> PictureFile:
-    kept, exif, is_whole, header = [_PNG_MAGIC], b"", False, b""
+    kept, exif, is_whole, header, is_animated = [_PNG_MAGIC], b"", False, b"", False
     for kind, found, checksum in _png_chunks(data):
         header = header or found
         body = _png_transparency(header, found) if kind == b"tRNS" else found
         if kind == b"IEND":
             is_whole = True
             break
-        if kind == b"eXIf":
+        if kind == b"acTL":
+            is_animated = int.from_bytes(body[:4], "big") > 1
+        elif kind == b"eXIf":
             exif = exif or body
         elif kind in _PNG_KEPT and body:
             right = struct.pack(">I", zlib.crc32(kind + body))
             verified = checksum if kind in _PNG_VERIFIED else right
             kept += (struct.pack(">I", len(body)), kind, body, verified)
-    return PictureFile("image/png", b"".join([*kept, _PNG_END]), exif, is_whole)
+    file = b"".join([*kept, _PNG_END])
+    return PictureFile("image/png", file, exif, is_whole, is_animated=is_animated)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -376,8 +387,10 @@ _ENDS_AT_THE_TOP = frozenset({3, 4, 6, 7})
 _SENT_AS_THEY_ARE = frozenset({"RGB", "L", "1", "P"})
 _SEND_AT_MOST = 3_750_000
 """Bytes of one image: 5 MB of base64, which Bedrock and Google Cloud take; the API takes 10."""
-_SEND_IN_ALL = 14_000_000
+SEND_IN_ALL: Final = 14_000_000
 """Bytes of all parts: with the rest of a request below the 20 MB that Bedrock takes."""
+_PHOTOGRAPHS = frozenset({"image/jpeg", "image/heic", "image/avif"})
+_MAY_BE_ANIMATED = frozenset({"image/png", "image/gif", "image/webp", "image/avif"})
 _JPEG_QUALITIES = (90, 75, 60, 40)
 _MOST_MISSING = 1 / 20
 """Of a picture, less than the margin of a page; what lacks more is not what was sent."""
@@ -401,22 +414,32 @@ class PictureLimits:
 
 
 def prepare_image(
-    data: bytes, media_type: ImageType, limits: PictureLimits, *, field: str
+    data: bytes, media_type: PictureType, limits: PictureLimits, *, field: str
 ) -> tuple[Image, ...]:
     """Check an image and make it what is sent: upright, opaque, one frame, within the long edge.
+
+    Its type is one that the API takes: a photograph of another type becomes a JPEG, all else a PNG.
 
     One that is all that already is sent without what its file holds beside it; a very long one
     becomes several that overlap. Equal input gives equal bytes. Refused is what cannot be decoded,
     lacks more than a twentieth at its end, has too many pixels or takes too many tiles.
     """
-    try:
+    if media_type == "image/heic" and not reads_heic():
+        raise InvalidEvent(DeadLetterReason.UNSUPPORTED_MEDIA, f"{field}: {_NO_HEIC}")
+    with refusals(limits, field=field):
         file = read_picture_file(data, media_type)
         if file.missing > _MOST_MISSING:
-            raise _bad(field)
-        _check_size(claimed_size(file), file, limits, field)
+            raise bad_picture(field)
+        check_size(claimed_size(file), file, limits, field)
         with Pillow.open(io.BytesIO(file.data), formats=[FORMATS[media_type]]) as picture:
-            _check_size(picture.size, file, limits, field)
-            return _prepared(picture, file, limits, field)
+            return prepare_opened(picture, file, limits, field=field)
+
+
+@contextmanager
+def refusals(limits: PictureLimits, *, field: str) -> Iterator[None]:
+    """Whatever is raised over a picture, as an InvalidEvent that says what to do."""
+    try:
+        yield
     except TooLong as too_long:
         detail = f"so long and narrow that it takes {too_long.tiles} parts to be read"
         hint = f"{MAX_TILES} at most are sent; send it in pieces."
@@ -424,39 +447,58 @@ def prepare_image(
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
         raise _too_many_pixels(field, limits.max_pixels) from None
     except UnidentifiedImageError:
-        raise _bad(field, "its header is damaged; it cannot be read") from None
+        raise bad_picture(field, "its header is damaged; it cannot be read") from None
     except DECODING_ERRORS:
-        raise _bad(field, "it is damaged or cut off; it cannot be decoded") from None
+        raise bad_picture(field, "it is damaged or cut off; it cannot be decoded") from None
 
 
-def _check_size(size: Size, file: PictureFile, limits: PictureLimits, field: str) -> None:
+_NO_HEIC = "HEIC needs the extra heic: pip install 'haiku-pipeline[heic]', or send it as JPEG."
+
+
+@cache
+def reads_heic() -> bool:
+    """Whether the extra for pictures of telephones is there, which Pillow learns of by this."""
+    try:
+        import pi_heif  # noqa: PLC0415 - an extra
+    except ImportError:
+        return False
+    pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+    return True
+
+
+def check_size(size: Size, file: PictureFile, limits: PictureLimits, field: str) -> None:
     pixels = size[0] * size[1]
     if pixels > limits.max_pixels:
         raise _too_many_pixels(field, limits.max_pixels)
     if pixels > _MOST_PIXELS_A_BYTE * len(file.data):
-        raise _bad(field, f"its header claims {pixels:,} pixels, and nothing in it could fill them")
+        raise bad_picture(
+            field, f"its header claims {pixels:,} pixels, and nothing in it could fill them"
+        )
 
 
 def _too_many_pixels(field: str, most: int) -> InvalidEvent:
     return InvalidEvent(DeadLetterReason.TOO_LARGE, f"{field}: has more than {most:,} pixels.")
 
 
-def _bad(field: str, what: str = _CUT_OFF) -> InvalidEvent:
+def bad_picture(field: str, what: str = _CUT_OFF) -> InvalidEvent:
     return InvalidEvent(DeadLetterReason.BAD_IMAGE, f"{field}: {what}.")
 
 
-def _prepared(
-    picture: Pillow.Image, file: PictureFile, limits: PictureLimits, field: str
+def prepare_opened(
+    picture: Pillow.Image, file: PictureFile, limits: PictureLimits, *, field: str
 ) -> tuple[Image, ...]:
+    """Make a picture that is open what is sent, within `refusals`."""
+    check_size(picture.size, file, limits, field)
     tiles: Sequence[Tile] = tiles_of(picture.size, ImageLimits(limits.long_edge, limits.tokens))
     orientation = _orientation(picture, file)
     untouched = orientation not in _TURNS and tiles[0].size == picture.size
-    as_it_is = untouched and _may_be_sent_as_it_is(picture, file)
+    is_animated = file.is_animated or _is_animated(picture, file)
+    as_it_is = untouched and not is_animated and _may_be_sent_as_it_is(picture, file)
     if not untouched:
         tiles = _drafted(picture, tiles)
     is_whole = _load(picture, file, field)
     if as_it_is and is_whole:
-        return (Image(file.media_type, file.data),)
+        return (Image(cast("ImageType", file.media_type), file.data, is_animated),)
     parts = [_scaled(picture, tile) for tile in tiles]
     if orientation in _TURNS:
         parts = [part.transpose(_TURNS[orientation]) for part in parts]
@@ -466,8 +508,10 @@ def _prepared(
     if parts[0].mode == "RGBA":
         ground = ground_for(parts)
         parts = [laid_on(ground, part) for part in parts]
-    most = min(_SEND_AT_MOST, _SEND_IN_ALL // len(parts))
-    return tuple(_encoded(part, file.media_type, most) for part in parts)
+    most = min(_SEND_AT_MOST, SEND_IN_ALL // len(parts))
+    is_photograph = file.media_type in _PHOTOGRAPHS or picture.info.get("compression") == "jpeg"
+    encoded = (_encoded(part, most, is_photograph=is_photograph) for part in parts)
+    return tuple(replace(each, is_animated=is_animated) for each in encoded)
 
 
 def _orientation(picture: Pillow.Image, file: PictureFile) -> int:
@@ -479,8 +523,18 @@ def _orientation(picture: Pillow.Image, file: PictureFile) -> int:
         return _UPRIGHT
 
 
+def _is_animated(picture: Pillow.Image, file: PictureFile) -> bool:
+    """Whether there are other frames; other pictures in the file of a photograph are none."""
+    try:
+        return file.media_type in _MAY_BE_ANIMATED and getattr(picture, "is_animated", False)
+    except DECODING_ERRORS:
+        return False
+
+
 def _may_be_sent_as_it_is(picture: Pillow.Image, file: PictureFile) -> bool:
-    if len(file.data) > _SEND_AT_MOST or picture.mode not in _SENT_AS_THEY_ARE:
+    if file.media_type not in get_args(ImageType) or picture.mode not in _SENT_AS_THEY_ARE:
+        return False
+    if len(file.data) > _SEND_AT_MOST:
         return False
     try:
         return "transparency" not in picture.info and not getattr(picture, "is_animated", False)
@@ -512,7 +566,7 @@ def _load(picture: Pillow.Image, file: PictureFile, field: str) -> bool:
         is_whole = False
         picture.tile = []  # type: ignore[attr-defined]  # what was decoded is all there is
     if not is_whole and _missing_share(file, picture) > _MOST_MISSING:
-        raise _bad(field)
+        raise bad_picture(field)
     return is_whole
 
 
@@ -548,9 +602,9 @@ def _averageable(part: Pillow.Image) -> Pillow.Image:
     return part.convert("L" if part.mode in {"1", "L"} else "RGB")
 
 
-def _encoded(part: Pillow.Image, media_type: ImageType, most: int) -> Image:
-    """As PNG or, where it was JPEG or would have more than `most` bytes, as JPEG."""
-    if media_type != "image/jpeg":
+def _encoded(part: Pillow.Image, most: int, *, is_photograph: bool) -> Image:
+    """As PNG or, where it is a photograph or would have more than `most` bytes, as JPEG."""
+    if not is_photograph:
         png = _saved(part, "PNG")
         if len(png) <= most:
             return Image("image/png", png)

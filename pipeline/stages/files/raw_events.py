@@ -13,8 +13,10 @@ import binascii
 import codecs
 import contextlib
 import threading
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import orjson
 import pydantic
@@ -22,18 +24,31 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from pipeline.config import FileSettings, StageSettings
 from pipeline.model import json_bytes
-from pipeline.model.errors import InvalidEvent
+from pipeline.model.errors import InvalidEvent, UsageError
+from pipeline.model.questions import Pdf, Text
 from pipeline.model.records import DeadLetterReason
+from pipeline.stages.checks.text_quality import visible
 from pipeline.stages.files import decoding
 from pipeline.stages.files.claims import Claims, ClaimStore
-from pipeline.stages.files.media import MEDIA_TYPES, bare_type, checked_type, says_nothing, sniff
+from pipeline.stages.files.media import (
+    MEDIA_TYPES,
+    PDF,
+    MediaType,
+    bare_type,
+    checked_type,
+    may_have_attachments,
+    says_nothing,
+    sniff,
+)
+from pipeline.stages.files.splitting import Splitter
+from pipeline.stages.files.xml import XML, begins_like_xml, is_xml_type
 
 CONTENT_TYPE = "content-type"
 STRUCTURED_TYPE = "application/cloudevents+json"
 BATCH_TYPE = "application/cloudevents-batch+json"
 ENVELOPE = "cloudevent"
 """The field under which the envelope's own attributes are kept."""
-_REQUIRED = ("specversion", "id", "source", "type")
+REQUIRED = ("specversion", "id", "source", "type")
 _CONTENTS = ("data", "data_base64")
 EVENT_ID = "event-id"
 _FETCHED_AT_ONCE = 16
@@ -85,15 +100,7 @@ def read_event(
     Raises:
         InvalidEvent: `too_large`, `invalid_json` or `invalid_event`; the detail names the field.
     """
-    if len(value) > max_bytes:
-        raise _value_too_large(value, max_bytes)
-    if not value:
-        raise InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is empty.")
-    if value.startswith(_UTF_16):
-        raise InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is UTF-16; send UTF-8.")
-    if content_type == BATCH_TYPE:
-        raise _invalid(f"A batch of CloudEvents: {_ONE_A_RECORD}")
-    value = value.removeprefix(codecs.BOM_UTF8)
+    value = _json_of(value, max_bytes=max_bytes, content_type=content_type)
     known = model.model_fields
     if len(value) <= _SMALL:
         # An event like most has known fields, and nothing nested in them.
@@ -102,11 +109,26 @@ def read_event(
             is_flat = isinstance(data, dict) and _NESTED.isdisjoint(map(type, data.values()))
             if is_flat and data.keys() <= known.keys():
                 return model.model_validate(data)
-    fields = _fields_of_record(value)
-    if content_type == STRUCTURED_TYPE or is_envelope(fields, known):
-        fields = unwrapped(fields, takes_files="file" in known)
+    fields = _unwrapped_fields(value, known, content_type)
     data = {name: _read_field(name, field, name in known) for name, field in fields.items()}
     return from_json_object(model, data)
+
+
+def fields_of_record(
+    model: type[RawEvent], value: bytes, headers: Mapping[str, bytes], *, max_bytes: int
+) -> dict[str, json_bytes.RawJson] | None:
+    """The fields of a JSON record of any shape; None where the record is a bare file.
+
+    `model` says what the record is for: of a CloudEvent in structured mode the fields are those of
+    its `data`, as in `read_event`, which says what is raised.
+    """
+    declared = (header_of(headers, CONTENT_TYPE) or b"").decode("latin-1")
+    if "file" in model.model_fields and declared and not _is_json(declared, value):
+        return None
+    content_type = bare_type(declared)
+    value = _json_of(value, max_bytes=max_bytes, content_type=content_type)
+    fields = _unwrapped_fields(value, model.model_fields, content_type)
+    return {name: _read_field(name, field, False) for name, field in fields.items()}
 
 
 def from_json_object(model: type[EventT], data: Mapping[str, Any]) -> EventT:
@@ -163,6 +185,33 @@ def _json_fault(where: str, error: Exception) -> InvalidEvent:
     if isinstance(error, json_bytes.OverLimit):
         return _invalid(f"{where}: {error}.")
     return InvalidEvent(DeadLetterReason.INVALID_JSON, f"{where}: {error}.")
+
+
+def _json_of(value: bytes, *, max_bytes: int, content_type: str) -> bytes:
+    """The value without what JSON does not begin with."""
+    if len(value) > max_bytes:
+        raise _value_too_large(value, max_bytes)
+    if not value:
+        raise InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is empty.")
+    if value.startswith(_UTF_16):
+        raise InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is UTF-16; send UTF-8.")
+    if content_type == BATCH_TYPE:
+        raise _invalid(f"A batch of CloudEvents: {_ONE_A_RECORD}")
+    return value.removeprefix(codecs.BOM_UTF8)
+
+
+def _is_json(declared: str, value: bytes) -> bool:
+    """Whether it is JSON by its type or, where that says nothing, by its first bytes."""
+    return bare_type(declared) in _JSON_TYPES or (
+        says_nothing(declared) and value[:64].lstrip(_BEFORE_JSON).startswith(b"{")
+    )
+
+
+def _unwrapped_fields(value: bytes, known: Collection[str], content_type: str) -> dict[str, bytes]:
+    fields = _fields_of_record(value)
+    if content_type == STRUCTURED_TYPE or is_envelope(fields, known):
+        return unwrapped(fields, takes_files="file" in known)
+    return fields
 
 
 def _fields_of_record(value: bytes) -> dict[str, bytes]:
@@ -241,10 +290,25 @@ class JsonStage(Generic[RawT]):
         return event
 
 
+def read_object(value: bytes) -> dict[str, Any]:
+    """Read a JSON object of any shape, as objects, within the limits of what is passed on.
+
+    Raises:
+        InvalidEvent: `invalid_json` or `invalid_event`; the detail names the field.
+    """
+    fields = _fields_of_record(value.removeprefix(codecs.BOM_UTF8))
+    return {name: _read_field(name, field, is_known=True) for name, field in fields.items()}
+
+
+def is_json_type(media_type: str) -> bool:
+    """Whether content of this bare type is JSON."""
+    return media_type in _JSON_TYPES or media_type.endswith("+json")
+
+
 def is_envelope(fields: Collection[str], known: Collection[str]) -> bool:
     """Whether a record is an envelope by its fields; a field that the stage knows is its own."""
     has_contents = any(name in fields and name not in known for name in _CONTENTS)
-    return has_contents and all(name in fields for name in _REQUIRED)
+    return has_contents and all(name in fields for name in REQUIRED)
 
 
 def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, bytes]:
@@ -253,7 +317,7 @@ def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, by
     A file may be in `data_base64`, its type in `datacontenttype` or, where that says nothing, in
     its bytes.
     """
-    for name in _REQUIRED:
+    for name in REQUIRED:
         if name not in fields:
             raise _invalid(f"{name}: missing; every CloudEvent has it.")
     event = _event(fields, takes_files=takes_files)
@@ -262,7 +326,7 @@ def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, by
         try:
             json_bytes.check_passed_on(field)
         except (json_bytes.NotJson, json_bytes.OverLimit) as error:
-            shown = name if name in _REQUIRED else "an attribute of the CloudEvent"
+            shown = name if name in REQUIRED else "an attribute of the CloudEvent"
             raise _invalid(f"{shown}: {error}.") from None
     envelope = json_bytes.dumps({name: json_bytes.RawJson(field) for name, field in about.items()})
     return {"id": fields["id"], ENVELOPE: envelope, **event}
@@ -278,7 +342,7 @@ def _event(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, bytes
     media_type = _text_of(fields.get("datacontenttype"))
     bare = bare_type(media_type)
     file = {"media_type": media_type, "data": json_bytes.RawJson(encoded)}
-    if takes_files and bare in MEDIA_TYPES:
+    if takes_files and (bare in MEDIA_TYPES or is_xml_type(bare)):
         return {"file": json_bytes.dumps({**file, "media_type": bare})}
     try:
         data = base64.b64decode("".join(_text_of(encoded).split()), validate=True)
@@ -368,22 +432,35 @@ class FileEvent(RawEvent):
         return ("file", "uri")
 
 
+FileT = TypeVar("FileT", bound=FileEvent)
+
+
 class Files:
-    """Reads, fetches and decodes the files of one stage's events."""
+    """Reads, fetches and decodes the files of one stage's events.
+
+    If `takes_xml`, files may be XML as well, and of PDF files the attached XML is read, too.
+    """
 
     def __init__(
         self,
         settings: FileSettings,
         claims: ClaimStore | None = None,
         decode: decoding.Decode = decoding.decoders_of_this_process.decode,
+        *,
+        takes_xml: bool = False,
     ) -> None:
         self._settings = settings
         self._claims = claims or Claims(settings)
         self._decode = decode
+        self._takes_xml = takes_xml
         self._fetches = threading.BoundedSemaphore(_FETCHED_AT_ONCE)
         images = settings.image_limits
         self._limits = decoding.FileLimits(
-            settings.max_image_pixels, images.long_edge, settings.max_pdf_pages, images.tokens
+            settings.max_image_pixels,
+            images.long_edge,
+            settings.max_pdf_pages,
+            images.tokens,
+            settings.max_text_chars,
         )
 
     def read_event(
@@ -396,15 +473,10 @@ class Files:
         """
         max_bytes = self._settings.max_event_bytes
         declared = _text(headers, CONTENT_TYPE)
-        # JSON by its type or, where that says nothing, by its first bytes.
-        is_json = declared is None or (
-            bare_type(declared) in _JSON_TYPES
-            or (says_nothing(declared) and value[:64].lstrip(_BEFORE_JSON).startswith(b"{"))
-        )
-        if declared is not None and not is_json:
+        if declared is not None and not _is_json(declared, value):
             if len(value) > max_bytes:
                 raise _value_too_large(value, max_bytes)
-            media_type = checked_type(value, declared, field=CONTENT_TYPE)
+            media_type = self._checked_type(value, declared, CONTENT_TYPE)
             event_id = _text(headers, EVENT_ID) or _utf8(key or b"", "the record's key")
             if not event_id:
                 where = f"the header {EVENT_ID} or in the record's key"
@@ -420,6 +492,19 @@ class Files:
                 raise InvalidEvent(DeadLetterReason.INVALID_JSON, detail) from None
             raise
 
+    def splitter(self, stage: str) -> Splitter | None:
+        """What finds several documents in one file, where that is set.
+
+        Raises:
+            UsageError: The extra `split`, which shows pages, is not installed.
+        """
+        if not self._settings.split:
+            return None
+        if find_spec("pypdfium2") is None:
+            needed = "needs the extra split: pip install 'haiku-pipeline[split]'."
+            raise UsageError(f"stages.{stage}.split {needed}")
+        return Splitter(stage, self)
+
     def open(self, event: FileEvent) -> decoding.Prepared:
         """Check an event's file and make it what is sent, in parts if it is long; may be slow.
 
@@ -427,15 +512,80 @@ class Files:
             InvalidEvent: The file is not what it says it is, or breaks a limit.
             Unavailable: Where the `uri` points cannot be reached, or no decoder can be started.
         """
+        opened = self.open_any(event)
+        if isinstance(opened, bytes):  # only where XML is taken, which does not call this
+            raise TypeError("XML is not prepared to be sent")
+        return opened
+
+    def open_any(self, event: FileEvent) -> decoding.Prepared | bytes:
+        """The same; of a file that is XML its bytes, as they came."""
+        return self._decoded(event, "send")
+
+    def show_pages(self, event: FileEvent) -> decoding.Prepared:
+        """Check an event's file and make it what shows its pages; none where it has no pages.
+
+        Raises what `open` does.
+        """
+        if event.file is None and event.uri is None:
+            return ()
+        shown = self._decoded(event, "show_pages")
+        return () if isinstance(shown, bytes) else shown
+
+    def cut(self, event: FileT, parts: Sequence[decoding.Pages]) -> Sequence[FileT]:
+        """The same event, once with each of the parts as its file.
+
+        Raises what `open` does.
+        """
+        files = (part for part in self._decoded(event, "cut", tuple(parts)))
+        made = [RawFile(media_type=PDF, data=part.data) for part in files if isinstance(part, Pdf)]
+        beside = {} if event.file is None else event.file.model_extra or {}
+        instead: dict[str, Any] = {} if event.uri is None else {"uri": None}
+        return [
+            event.model_copy(update={"file": file.model_copy(update=beside), **instead})
+            for file in made
+        ]
+
+    def _decoded(
+        self, event: FileEvent, purpose: decoding.Purpose, pages: tuple[decoding.Pages, ...] = ()
+    ) -> decoding.Prepared | bytes:
         if event.file is not None:
-            return self._prepared(event.file.data, event.file.media_type, "file")
+            file = event.file
+            return self._prepared(file.data, file.media_type, "file", purpose, pages)
         with self._fetches:
             data = self._claims.fetch(event.uri or "", max_bytes=self._settings.max_event_bytes)
-            return self._prepared(data, "", "uri")
+            return self._prepared(data, "", "uri", purpose, pages)
 
-    def _prepared(self, data: bytes, declared: str, field: str) -> decoding.Prepared:
-        media_type = checked_type(data, declared, field=field)
-        return self._decode(decoding.Job(data, media_type, field, self._limits))
+    def _prepared(
+        self,
+        data: bytes,
+        declared: str,
+        field: str,
+        purpose: decoding.Purpose,
+        pages: tuple[decoding.Pages, ...],
+    ) -> decoding.Prepared | bytes:
+        media_type = self._checked_type(data, declared, field)
+        if media_type == XML:
+            return data
+        attached = (
+            purpose == "send"
+            and self._takes_xml
+            and media_type == PDF
+            and may_have_attachments(data)
+        )
+        job = decoding.Job(data, media_type, field, self._limits, purpose, pages, attached)
+        return tuple(
+            replace(part, text=visible(part.text)) if isinstance(part, Text) else part
+            for part in self._decode(job)
+        )
+
+    def _checked_type(
+        self, data: bytes, declared: str, field: str
+    ) -> MediaType | Literal["application/xml"]:
+        if self._takes_xml and sniff(data) is None and begins_like_xml(data):
+            said = bare_type(declared)
+            if is_xml_type(said) or says_nothing(said):
+                return XML
+        return checked_type(data, declared, field=field)
 
 
 def _text(headers: Mapping[str, bytes], name: str) -> str | None:

@@ -4,7 +4,7 @@ import jsonschema
 import orjson
 import pytest
 from anthropic import AsyncAnthropic
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.local.simulated.stand_in.answerer import Reader
@@ -77,7 +77,6 @@ contents = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
 @given(schemas, contents, st.sampled_from([HAIKU_SKILL, SONNET_SKILL]))
 def test_any_answer_to_any_schema_is_valid(
     schema: dict[str, object], content: str, skill: Skill

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import StagesSettings
@@ -62,7 +62,6 @@ def is_harmless(text: str) -> bool:
     return all(char.isprintable() or char in "\n\t" for char in text)
 
 
-@settings(max_examples=300, deadline=None)
 @given(HEADERS, VALUES, VALUES)
 def test_any_record_can_be_shown_listed_exported_and_tailed(
     headers: Any,  # noqa: ANN401 - what Kafka brings, null values included
@@ -100,7 +99,6 @@ def test_thousands_of_reasons_do_not_fill_the_screen() -> None:
     assert len(listing.summary()) < 2000
 
 
-@settings(max_examples=300, deadline=None)
 @given(records(json.loads(review().model_dump_json(by_alias=True))))
 def test_any_record_of_review_is_a_case_that_can_be_shown_or_says_that_it_is_none(
     value: bytes,

@@ -169,6 +169,19 @@ def test_a_second_verdict_about_an_event_takes_the_place_of_the_first(tmp_path: 
     ]
 
 
+def test_a_verdict_about_one_part_of_an_event_does_not_take_the_place_of_another_s(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "labels.jsonl"
+    event = {"id": "T", "body": "Charged twice"}
+    for part in ("T#1", "T#2"):
+        item = case(1, event_id=part, event=event)
+        LabelledFile(path).put(
+            label_line(item, TICKETS, TICKETS.result_model.model_validate(RESULT))
+        )
+    assert [json.loads(each)["id"] for each in path.read_text().splitlines()] == ["T#1", "T#2"]
+
+
 def test_a_file_of_something_else_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("buy milk\n")

@@ -91,7 +91,7 @@ def published(**changes: object) -> dict[str, Any]:
     made = case(**changes)
     result = result_of(Verdict(RESULT), made, TICKETS, SETTINGS)
     later = NOON + timedelta(hours=2)
-    record = enriched(made, TICKETS, result, TopicNames(TopicSettings()), later)
+    [record] = enriched(made, TICKETS, result, TopicNames(TopicSettings()), later)
     assert record.topic == "tickets.enriched"
     assert record.key == b"customer"
     headers = dict(record.headers)

@@ -11,8 +11,14 @@ from pipeline.local.simulated.media_limits import Media
 from pipeline.local.simulated.message import MessageRequest
 from pipeline.local.simulated.served_models import Line
 from pipeline.local.simulated.stand_in import fields
-from pipeline.local.simulated.stand_in.business import Document
-from pipeline.local.simulated.stand_in.content import SOURCES, Content, Passage, read_content
+from pipeline.local.simulated.stand_in.business import Document, first_pages
+from pipeline.local.simulated.stand_in.content import (
+    SOURCES,
+    Content,
+    Passage,
+    read_content,
+    shorten,
+)
 from pipeline.local.simulated.stand_in.file_text import FileReader
 from pipeline.local.simulated.stand_in.label_scores import SKILLS, LabelSet, Skill
 from pipeline.local.simulated.stand_in.schema import Ask, Found, ask_of
@@ -21,6 +27,7 @@ from pipeline.local.simulated.stand_in.vocabulary import Phrases, listed
 from pipeline.stages.checks.scope import Encoder
 
 _ITSELF, _FLAGS = Phrases(listed("itself")), Phrases(listed("flag"))
+_PAGE, _TITLE_CHARACTERS = re.compile(r" page "), 60
 _IDENTITY = re.compile(r" (?:id|index|key|item|number|n) $")
 _EMPTY = {"string": "", "number": 0, "integer": 0, "boolean": False, "null": None}
 _SINGLE, _NUMBERS = frozenset({"string", "number", "integer"}), frozenset({"number", "integer"})
@@ -96,9 +103,7 @@ class _Reading:
         if ask.kind == "object":
             return self._object(ask)
         if ask.kind == "array" and ask.items is not None:
-            values = self._list(ask, ask.items)
-            at_least = ask.schema.get("minItems") and not values
-            return Found([self.find(ask.items).value] if at_least else values)
+            return self._by_page(ask.items) or self._entries(ask, ask.items)
         if ask.kind == "boolean":
             return fields.decide(ask, self._content)
         if ask.kind in _SINGLE:
@@ -107,6 +112,11 @@ class _Reading:
             if found is None and ask.kind == "string":
                 found = fields.find_text(ask, self._content, self._document)
         return _or_empty(ask, found or Found(None))
+
+    def _entries(self, ask: Ask, items: Ask) -> Found:
+        values = self._list(ask, items)
+        at_least = ask.schema.get("minItems") and not values
+        return Found([self.find(items).value] if at_least else values)
 
     def _choose(self, names: Sequence[str], description: str) -> Found:
         """The label that fits best; the description and the prompt say what the labels mean."""
@@ -181,6 +191,29 @@ class _Reading:
             texts = fields.list_texts(ask, self._content)
             found = [(text, partial(fields.find_in_action, text)) for text in texts]
         return [self._entry(items, text, known) for text, known in found]
+
+    def _by_page(self, items: Ask) -> Found | None:
+        """An entry for each document of several, where pages are shown and one is asked for."""
+        numbers = (part for part in items.properties if part.kind == "integer")
+        page = next((part for part in numbers if _PAGE.search(part.words)), None)
+        pages = self._content.pages()
+        if page is None or not pages:
+            return None
+        entries = []
+        firsts = first_pages(pages, self._reader.skill)
+        for first, sure in firsts.items():
+            content = Content((Passage("", pages[first]),))
+            reading = _Reading(self._reader, self._prompt, content)
+            entry = {
+                part.name: sure
+                if _about_itself(part) == "confidence"
+                else shorten(next(iter(pages[first].splitlines()), ""), _TITLE_CHARACTERS)
+                if part.kind == "string"
+                else reading.find(part).value
+                for part in items.properties
+            }
+            entries.append(entry | {page.name: first})
+        return Found(entries, min(firsts.values()))
 
     def _by_id(self, items: Ask) -> list[Any]:
         """An answer for each of several contents that carry an id."""

@@ -387,3 +387,23 @@ def find_reference(text: str) -> str | None:
             head, _, tail = token.rpartition(" ")
             return tail if head and not re.fullmatch(r"[A-Z]{1,4}", head) else token
     return None
+
+
+_OF_SEVERAL = re.compile(r"(?i)\b(?:page|seite|p\.|blatt)\s*(\d{1,3})\s*(?:of|von|/)\s*\d")
+
+
+def first_pages(pages: Mapping[int, str], skill: Skill) -> dict[int, float]:
+    """Which pages begin a document, each with how sure that is.
+
+    The first does, and where page number or document number say so.
+    """
+    found: dict[int, float] = {}
+    number: str | None = None
+    for page, text in sorted(pages.items()):
+        counted = _OF_SEVERAL.search(text)
+        own, _ = Document(text, skill).identifier("invoice_number")
+        begins = counted[1] == "1" if counted else own is not None and own != number
+        if begins or not found:
+            found[page] = 0.95 if begins else 0.6
+        number = own or number
+    return found

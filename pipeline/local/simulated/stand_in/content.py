@@ -51,6 +51,11 @@ _TIDYING = (
 _BEGINNING = re.compile(r"(?:^|(?<=[.!?] )|(?<=\n))[^\W\d_]")
 
 
+_PAGE = re.compile(r"page (\d{1,4})", re.IGNORECASE)
+_IS_PICTURE = re.compile(r"[^\n]{0,60}\b(?:picture|image)\b[^\n]{0,60}", re.IGNORECASE)
+"""What stands under the name of a page that comes as a file."""
+
+
 class FileText(NamedTuple):
     """What could be read of a file: lines, wide gaps as two blanks or more; legibility 0 to 1."""
 
@@ -126,6 +131,15 @@ class Content:
             identifier: replace(self, passages=tuple(inner or passages), said="")
             for identifier, passages in found.items()
             for inner in [[each for passage in passages for each in split(passage.text)[0]]]
+        }
+
+    def pages(self) -> dict[int, str]:
+        """The text of each page, where pages are shown one by one under a name with a number."""
+        pictures = iter([passage.text for passage in self.passages if passage.name == "file"])
+        return {
+            int(match[1]): next(pictures, "") if _IS_PICTURE.fullmatch(text.strip()) else text
+            for name, text, _ in self.passages
+            if (match := _PAGE.fullmatch(name))
         }
 
     def ranked(self, about: Iterable[str] = ()) -> list[str]:

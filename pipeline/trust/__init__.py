@@ -1,0 +1,9 @@
+"""How often what is published is right: said with a stated confidence, from few labels.
+
+- `certificates`: what labels prove of a share of errors, once or as they come, and how many are
+  needed. Pure.
+- `drift`: when labels say that it is no longer so. Pure.
+- `verdicts`: labels read from a file, for `pipeline trust`.
+
+A label is a person's verdict on one published answer. Imports `model`.
+"""
