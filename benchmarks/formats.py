@@ -102,7 +102,7 @@ def publishing(format_: OutputFormat) -> Callable[[], object]:
     outputs = {}
     if format_ != "json":
         wanted = targets(stage, settings, "tickets.enriched")
-        outputs["tickets"] = ResultOutput("tickets", settings, wanted, [_HEADER])
+        outputs["tickets"] = ResultOutput(settings, wanted, [_HEADER])
     return lambda: publication(received, record, names, outputs)
 
 

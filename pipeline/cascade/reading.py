@@ -45,7 +45,7 @@ from pipeline.privacy.masking import Masking, values_of, with_fields
 from pipeline.runtime.process import UnwaitedExecutor
 from pipeline.stages.api import Answer, RawEvent, Stage, build_stages
 from pipeline.stages.checks.scope import Encoder
-from pipeline.stages.files.raw_events import fields_of_record, text_too_long
+from pipeline.stages.files.raw_events import check_texts, fields_of_record
 from pipeline.stages.files.splitting import Boundaries, EventPart, Splitter
 from pipeline.stream.records import Received
 
@@ -319,10 +319,7 @@ class Escalations:
             detail = f"The event in it is not a {stage.name} event ({error.error_count()} faults)."
             raise InvalidEvent(DeadLetterReason.INVALID_EVENT, detail) from error
         if (limit := self._max_text_chars.get(stage.name)) is not None:
-            for field in stage.raw_model.model_fields:
-                text = getattr(event, field)
-                if isinstance(text, str) and len(text) > limit:
-                    raise text_too_long(field, text, limit)
+            check_texts(event, limit)
         source, at = escalation.source, escalation.received_at
         earlier = _earlier_answer(stage, escalation)
         return Case(received, stage, event, source, at, escalation, earlier)

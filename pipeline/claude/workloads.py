@@ -20,7 +20,7 @@ from pipeline.model.errors import UsageError
 
 CENT = Decimal("0.01")
 SELDOM = Decimal("0.05")
-"""Share of cold requests from which a reader is told."""
+"""Share of cold requests from which the note says so."""
 MONTH_SECONDS = 30 * 86_400
 TYPICAL = Tokens(input=1000, output=100)
 BATCH_HITS = (

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import jmespath
+from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, SecretStr, WithJsonSchema, model_validator
 
 from pipeline.config.tables import Seconds, Section, setting
@@ -102,6 +104,14 @@ class OutputSettings(Section):
     def _makes_sense(self) -> Self:
         if self.shape == "flat" and self.flat_topic is not None:
             raise ValueError("`flat_topic` is for a flat record beside the envelope: unset `shape`")
+        named = {f"headers.{name}": text for name, text in self.headers.items()}
+        if self.key is not None:
+            named["key"] = self.key
+        for name, text in named.items():
+            try:
+                jmespath.compile(text)
+            except JMESPathError as error:
+                raise ValueError(f"{name}: `{text}` is not JMESPath: {error}") from None
         if self.tombstones and self.key is not None:
             raise ValueError("`tombstones` are published under the raw record's key: unset `key`")
         if taken := sorted(name for name in self.headers if name.lower().startswith(_OURS)):

@@ -50,7 +50,7 @@ async def check_authentication(site: Site) -> AsyncIterator[Finding]:
         yield warning(
             f"The brokers end a session after {session:.0f} s.",
             why=f"Each connection proves it again after {RENEW_AFTER:.0%} of that, which on a busy "
-            "machine may come too late; the connection is then made anew.",
+            "machine may come too late; the connection is then made again.",
             advice="Have tokens last for some minutes, and connections.max.reauth.ms be no less.",
         )
     else:

@@ -14,10 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.config.inputs import Attachments
-from pipeline.inputs.json_objects import JsonObjects
 from pipeline.inputs.mail import Mail
 from pipeline.inputs.plain_text import PlainText
-from pipeline.inputs.records import Document, Format, InputRecord, off_loop
+from pipeline.inputs.records import Document, Format, InputRecord, JsonObjects, off_loop
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files.media import MEDIA_TYPES, bare_type, says_nothing, sniff

@@ -14,8 +14,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from pipeline.inputs.json_objects import JsonObjects
-from pipeline.inputs.records import Document, Format, InputRecord, NotAnEvent
+from pipeline.inputs.records import Document, Format, InputRecord, JsonObjects, NotAnEvent
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files.raw_events import read_object

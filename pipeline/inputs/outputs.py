@@ -127,19 +127,14 @@ class ResultOutput:
 
     def __init__(
         self,
-        stage: str,
         settings: StageSettings,
         targets: Sequence[Target],
         prefixes: Sequence[bytes],
     ) -> None:
         output = settings.output
-        setting = f"stages.{stage}.output"
         self._framed = list(zip(targets, prefixes, strict=True))
-        self._key = None if output.key is None else _compiled(f"{setting}.key", output.key)
-        self._headers = [
-            (name, _compiled(f"{setting}.headers.{name}", text))
-            for name, text in output.headers.items()
-        ]
+        self._key = None if output.key is None else jmespath.compile(output.key)
+        self._headers = [(name, jmespath.compile(text)) for name, text in output.headers.items()]
 
     def records(self, key: bytes | None, value: bytes) -> list[Published]:
         """The records for an enriched one, given as JSON, that came of a record with this key.
@@ -183,13 +178,6 @@ def _unpublishable(why: str) -> InvalidEvent:
     return InvalidEvent(DeadLetterReason.STAGE_FAILED, detail)
 
 
-def _compiled(setting: str, text: str) -> Any:  # noqa: ANN401 - jmespath has no types
-    try:
-        return jmespath.compile(text)
-    except JMESPathError as error:
-        raise UsageError(f"{setting} is not a JMESPath expression: {text!r}.") from error
-
-
 def _text_at(expression: Any, document: Mapping[str, Any]) -> bytes | None:  # noqa: ANN401
     try:
         found = expression.search(document)
@@ -219,7 +207,7 @@ async def open_outputs(
             continue
         wanted = targets(stage, own, topic_of(name))
         prefixes = [await _prefix_of(each, registry) for each in wanted]
-        found[name] = ResultOutput(name, own, wanted, prefixes)
+        found[name] = ResultOutput(own, wanted, prefixes)
     return found
 
 

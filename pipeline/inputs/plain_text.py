@@ -72,7 +72,7 @@ def parameter(part: Message, name: str, header: str = "content-type") -> str:
 
 
 def decoded(data: bytes, charset: str) -> str | None:
-    """Text by its byte order mark, else by the charset, else as UTF-8; None if it is none of them.
+    """Text by its byte order mark, else by the charset, else as UTF-8; None where none fits.
 
     A charset that is not known counts as none.
     """

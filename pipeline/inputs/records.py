@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from pipeline.model.errors import InvalidEvent, PipelineError
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files.raw_events import EVENT_ID, header_of
+from pipeline.stages.files.raw_events import EVENT_ID, header_of, read_object
 
 SCHEMA_ID_HEADER = "__value_schema_id"
 """The header in which serializers of a schema registry put the schema's id, if not in the value."""
@@ -99,3 +99,12 @@ async def off_loop(
     """Read a record, in a thread where it is large enough to hold up the event loop."""
     is_small = len(record.value or b"") <= larger_than
     return read(record) if is_small else await asyncio.to_thread(read, record)
+
+
+class JsonObjects:
+    """Reads one JSON object a record, within the limits of a stage's own reader."""
+
+    async def read(self, record: InputRecord) -> Document | None:
+        if record.value is None:
+            return None
+        return await off_loop(lambda whole: Document(read_object(whole.value or b"")), record)

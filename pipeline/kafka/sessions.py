@@ -9,8 +9,8 @@ So a request waits, where most of a session is over, until its connection has be
 again, which such brokers allow at any time, even after the end. There is no timer: a connection
 that nobody uses needs no session. It is sounder than to close old connections between two requests:
 one in use has something in flight nearly always, and another in its place costs a TLS handshake. A
-refusal closes the connection, and the client connects anew: brokers refuse, for one, who has become
-somebody else.
+refusal closes the connection, and the client connects again: brokers refuse, for one, who has
+become somebody else.
 
 Only this file knows how aiokafka authenticates a connection.
 """

@@ -40,7 +40,7 @@ class Expression:
         text: As it was written.
         on_record: Whether it is read on the whole record, and not on the value alone.
         reads: Where in the value it looks, as names from the outermost on; the empty path is all
-            of it. What lies in a list is not told apart: the path ends at the list.
+            of it. Elements of a list are not distinguished: the path ends at the list.
         is_costly: Whether it walks through lists or objects, so that its time is the record's size.
 
     Raises:

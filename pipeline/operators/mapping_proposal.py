@@ -441,7 +441,7 @@ def _is_date(text: str) -> bool:
 
 
 def _beginning(text: str) -> bytes | None:
-    """The first bytes of a file in base64; None where it is none."""
+    """The first bytes of a file in base64; None where it is not a file."""
     if len(text) < _CHARS_OF_A_FILE or " " in text[:_CHARS_OF_A_FILE]:
         return None
     try:

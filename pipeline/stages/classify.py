@@ -63,7 +63,7 @@ class ClassifyResult(asking.Strict):
     label: str = Field(description="One of the labels that the pipeline is set up with.")
     queue: str = Field(description="Where it goes: the queue of its label, or the label.")
     runner_up: str | None = Field(description="A second label that was considered.")
-    language: str | None = Field(description="ISO 639-1 code; null if it could not be told.")
+    language: str | None = Field(description="ISO 639-1 code; null if it is not known.")
     fields: Extracted = Field(default_factory=dict)
 
 

@@ -17,7 +17,7 @@ from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import FieldExtractor
 from pipeline.stages.files.html_mail import LOOKS_LIKE_HTML, readable
-from pipeline.stages.files.raw_events import FileEvent, Files, text_too_long
+from pipeline.stages.files.raw_events import FileEvent, Files
 
 _ROLE = """\
 You read texts and documents that arrive at a company, and take out of them what it needs to know. \
@@ -101,11 +101,7 @@ class Extract:
     def parse(
         self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]
     ) -> ExtractEvent:
-        event = self._files.read_event(ExtractEvent, value, key=key, headers=headers)
-        text, limit = event.text or "", self._settings.max_text_chars
-        if len(text) > limit:
-            raise text_too_long("text", text, limit)
-        return event
+        return self._files.read_event(ExtractEvent, value, key=key, headers=headers)
 
     def question(self, event: ExtractEvent) -> Question[ExtractAnswer]:
         text = event.shown

@@ -174,11 +174,7 @@ class Invoices:
     def parse(
         self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]
     ) -> InvoiceEvent:
-        event = self._files.read_event(InvoiceEvent, value, key=key, headers=headers)
-        text, limit = event.text or "", self._settings.max_text_chars
-        if len(text) > limit:
-            raise text_too_long("text", text, limit)
-        return event
+        return self._files.read_event(InvoiceEvent, value, key=key, headers=headers)
 
     def question(self, event: InvoiceEvent) -> Question[InvoiceAnswer]:
         return self._opened(event)[0]()

@@ -13,7 +13,7 @@ from tests.inputs.registry_server import RegistryServer
 
 @dataclass(frozen=True, slots=True)
 class AvroResults:
-    """What the replicas are told, and what the audit reads their results by."""
+    """The settings of the replicas, and what the audit reads their results by."""
 
     settings: Mapping[str, str]
     schema: str

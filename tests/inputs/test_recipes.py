@@ -13,10 +13,9 @@ import pytest
 from pipeline.config import Settings
 from pipeline.inputs.cloudevents import CloudEvents
 from pipeline.inputs.debezium import Debezium
-from pipeline.inputs.json_objects import JsonObjects
 from pipeline.inputs.mail import Mail
 from pipeline.inputs.plain_text import PlainText
-from pipeline.inputs.records import Document, Format, InputRecord
+from pipeline.inputs.records import Document, Format, InputRecord, JsonObjects
 from pipeline.stages.api import build_stages
 from tests.inputs.records import read, record
 

@@ -89,7 +89,7 @@ def test_brokers_know_a_client_by_what_its_mechanism_proves() -> None:
     assert account(KafkaSettings()) == "this client"
 
 
-class Told(Tokens):
+class GivenToken(Tokens):
     """Tokens that are made here."""
 
     def __init__(self, *tokens: str) -> None:
@@ -115,7 +115,9 @@ def connection_with(provider: TokenProvider) -> AIOKafkaConnection:
 
 async def test_token_and_extensions_go_as_rfc_7628_says() -> None:
     extensions = {"logicalCluster": "lkc-1", "identityPoolId": "pool-2"}
-    authenticator = connection_with(TokenProvider(Told("abc"), extensions)).authenticator_oauth()
+    authenticator = connection_with(
+        TokenProvider(GivenToken("abc"), extensions)
+    ).authenticator_oauth()
     assert await authenticator.step(None) == (
         b"n,,\x01auth=Bearer abc\x01logicalCluster=lkc-1\x01identityPoolId=pool-2\x01\x01",
         True,
@@ -124,7 +126,7 @@ async def test_token_and_extensions_go_as_rfc_7628_says() -> None:
 
 
 async def test_a_broker_that_refuses_a_token_is_asked_to_say_so() -> None:
-    authenticator = connection_with(TokenProvider(Told("abc"), {})).authenticator_oauth()
+    authenticator = connection_with(TokenProvider(GivenToken("abc"), {})).authenticator_oauth()
     await authenticator.step(None)
     assert await authenticator.step(b'{"status":"invalid_token"}') == (b"\x01", True)
 
@@ -148,7 +150,7 @@ async def test_a_token_that_is_refused_is_fetched_again_unless_it_is_new(
 
 
 async def test_a_token_that_is_not_there_is_an_error_that_clients_try_again() -> None:
-    provider = TokenProvider(Told(), {})
+    provider = TokenProvider(GivenToken(), {})
     with pytest.raises(ProofUnavailable) as missing:
         await provider.token()
     assert missing.value.retriable

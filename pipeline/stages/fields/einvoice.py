@@ -70,7 +70,7 @@ class EInvoice:
 
 
 def read_einvoice(root: Element, *, tolerance: Decimal) -> EInvoice | None:
-    """Read an e-invoice; None where it is none, has no lines by its profile, or too many."""
+    """Read an e-invoice; None where it is not one, has no lines by its profile, or too many."""
     syntax = _SYNTAXES.get(root.tag)
     if syntax is None:
         return None

@@ -166,6 +166,14 @@ def text_too_long(field: str, text: str, max_chars: int) -> InvalidEvent:
     return InvalidEvent(DeadLetterReason.TOO_LARGE, detail)
 
 
+def check_texts(event: RawEvent, max_chars: int) -> None:
+    """Hold every text that a stage knows to the limit of texts; raises `InvalidEvent`."""
+    for field in type(event).model_fields:
+        text = getattr(event, field)
+        if isinstance(text, str) and len(text) > max_chars:
+            raise text_too_long(field, text, max_chars)
+
+
 def _value_too_large(value: bytes, max_bytes: int) -> InvalidEvent:
     detail = f"The value has {len(value):,} bytes; at most {max_bytes:,} are taken."
     return InvalidEvent(DeadLetterReason.TOO_LARGE, detail)
@@ -282,11 +290,7 @@ class JsonStage(Generic[RawT]):
             max_bytes=self._largest_event,
             content_type="" if is_plain else bare_type(declared.decode("latin-1")),
         )
-        limit = self._limits.max_text_chars
-        for field in self.raw_model.model_fields:
-            text = getattr(event, field)
-            if isinstance(text, str) and len(text) > limit:
-                raise text_too_long(field, text, limit)
+        check_texts(event, self._limits.max_text_chars)
         return event
 
 
@@ -485,12 +489,14 @@ class Files:
             return from_json_object(model, {"id": event_id, "file": file})
         try:
             declared = bare_type(declared or "")
-            return read_event(model, value, max_bytes=max_bytes, content_type=declared)
+            event = read_event(model, value, max_bytes=max_bytes, content_type=declared)
         except InvalidEvent as invalid:
             if invalid.reason is DeadLetterReason.INVALID_JSON and (found := sniff(value)):
                 detail = f"The value looks like {found}; send it with that `content-type` header."
                 raise InvalidEvent(DeadLetterReason.INVALID_JSON, detail) from None
             raise
+        check_texts(event, self._settings.max_text_chars)
+        return event
 
     def splitter(self, stage: str) -> Splitter | None:
         """What finds several documents in one file, where that is set.
