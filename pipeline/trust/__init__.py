@@ -3,6 +3,7 @@
 - `certificates`: what labels prove of a share of errors, once or as they come, and how many are
   needed. Pure.
 - `drift`: when labels say that it is no longer so. Pure.
+- `records`: what the topic `trust` holds: drawn answers, and verdicts on them.
 - `verdicts`: labels read from a file, for `pipeline trust`.
 
 A label is a person's verdict on one published answer. Imports `model`.
