@@ -14,8 +14,6 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from pipeline.cascade.cap import EscalationCap, watch_progress
-from pipeline.cascade.deciding import CascadePolicy
-from pipeline.cascade.policy import opinions, policy_of, settings_digest
 from pipeline.cascade.processor import Handling, Processor
 from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
 from pipeline.cascade.publishing import (
@@ -24,23 +22,16 @@ from pipeline.cascade.publishing import (
     TracedSession,
     UnpublishableHandler,
 )
-from pipeline.cascade.reading import (
-    Escalations,
-    RawEvents,
-    Reader,
-    Reading,
-    adapter_of,
-    file_threads,
-    stages_by_tier,
-)
+from pipeline.cascade.reading import Reading, file_threads
+from pipeline.cascade.serving import ServedStages
 from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
-from pipeline.config import Ordering, Settings
-from pipeline.inputs.outputs import open_outputs
+from pipeline.config import Settings
+from pipeline.config.live import SettingsChanges, check_live
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.reader import read_topics
-from pipeline.kafka.topics import ESCALATIONS, TopicNames
+from pipeline.kafka.topics import ESCALATIONS
 from pipeline.kafka.writer import Writer
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.records import Tier, now
@@ -56,7 +47,7 @@ from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers
-from pipeline.stream.tenants import Tenants, carried_tenant_reader, tenant_reader
+from pipeline.stream.tenants import Tenants
 
 log = structlog.get_logger(__name__)
 
@@ -69,35 +60,42 @@ class StageGate:
     at_once: Callable[[], int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Consumer:
+    """What takes up other settings of a stage while its engine runs."""
+
+    name: str
+    engine: Engine
+    handling: Handling
+    processor: Callable[[ServedStages, Outputs], Processor]
+
+
 class App:
     """One process: the consumers of some stages (`escalations` is one), one gateway, one HTTP port.
 
-    It serves HTTP on a Unix `socket` instead of the port, for a supervised worker.
+    It serves HTTP on a Unix `socket` instead of the port, for a supervised worker. What `changes`
+    brings of its stages' settings is taken up while it runs.
 
     Raises:
         UsageError: There is no such stage.
     """
 
     def __init__(
-        self, settings: Settings, stages: Sequence[str], *, socket: Path | None = None
+        self,
+        settings: Settings,
+        stages: Sequence[str],
+        *,
+        socket: Path | None = None,
+        changes: SettingsChanges | None = None,
     ) -> None:
         self._settings = settings
-        self._stages_by_tier = stages_by_tier(settings, encoder_for(settings))
-        self._stages = self._stages_by_tier[Tier.HAIKU]
-        self._served = tuple(dict.fromkeys(stages))
+        self._encoder = encoder_for(settings)
+        self._serving = ServedStages.of(settings, stages, self._encoder)
+        self._served = self._serving.names
+        self._topics = self._serving.topics
         self._socket = socket
-        self._topics = TopicNames.under(settings)
-        self._opinions = opinions(settings, self._stages)
-        self._policy = policy_of(settings, self._stages)
-        unknown = [name for name in self._served if name not in {*self._stages, ESCALATIONS}]
-        if unknown or not self._served:
-            known = ", ".join([*self._stages, ESCALATIONS])
-            raise UsageError(f"There is no stage {', '.join(unknown)}; there are {known}.")
-        self._adapters = {
-            name: adapter_of(settings, self._stages[name])
-            for name in self._served
-            if name != ESCALATIONS
-        }
+        self._changes = changes
+        self._consumers: list[_Consumer] = []
 
     async def run(
         self, stop: asyncio.Event, *, announce: Callable[[Running], None] | None = None
@@ -107,7 +105,7 @@ class App:
         Raises:
             PipelineError: The brokers cannot be reached, a consumer is stuck, the port is taken.
         """
-        outputs = await self._open_outputs()
+        outputs = await self._serving.open_outputs()
         delivery = await delivery_in_force(self._settings)
         observed = instruments(self._settings, self._served, delivery=delivery.mode)
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
@@ -160,7 +158,7 @@ class App:
             address = await stack.enter_async_context(
                 serve(self._settings.http, observed.views, socket=self._socket, failed=stop.set)
             )
-            for name, verdict in self._opinions.items():
+            for name, verdict in self._serving.second_opinions.items():
                 state = "on" if verdict.pays else "off"
                 log.info("second_opinion", stage=name, state=state, because=verdict.because)
             # A prompt with a file asks a decoder, which is a process that has to start.
@@ -169,17 +167,42 @@ class App:
             await stack.enter_async_context(
                 background_task(self._audit_start(), ended=lambda: None)
             )
+            if self._changes is not None:
+                following = self._follow_settings(self._changes, metrics)
+                await stack.enter_async_context(background_task(following, ended=stop.set))
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)
 
-    async def _open_outputs(self) -> Outputs:
-        """In which form the results of those stages are published that are answered here."""
-        # What any process escalates may come, enabled here or not.
-        names = self._stages if ESCALATIONS in self._served else self._served
-        stages = {name: self._stages[name] for name in names}
-        tables = self._settings.stages.by_name()
-        return await open_outputs(stages, tables, self._topics.enriched, self._settings.registry)
+    async def _follow_settings(self, changes: SettingsChanges, metrics: Metrics) -> None:
+        async for settings in changes:
+            refused: PipelineError | None = None
+            try:
+                await self.take_up(settings)
+            except PipelineError as error:
+                refused = error
+                log.warning("settings_not_taken_up", because=str(error))
+            for name in self._served:
+                metrics.settings_refused(name, is_refused=refused is not None)
+            if refused is None:
+                log.info("settings_taken_up", stages=list(self._served))
+                await self._audit_start()
+
+    async def take_up(self, settings: Settings | UsageError) -> None:
+        """Have what begins from here on handled as other settings say.
+
+        Raises:
+            PipelineError: They are none, or hold something that a running process cannot take up.
+        """
+        if isinstance(settings, UsageError):
+            raise settings
+        check_live(self._settings, settings)
+        serving = ServedStages.of(settings, self._served, self._encoder)
+        outputs = await serving.open_outputs()
+        for each in self._consumers:
+            each.handling.handler = each.processor(serving, outputs)
+            each.engine.asks_now(serving.asks(each.name))
+        self._settings, self._serving = settings, serving
 
     async def _audit_start(self) -> None:
         """Record the settings where they changed; without it the events go on all the same."""
@@ -219,12 +242,11 @@ class App:
         """Say of each prompt whether the prompt cache will take it: the API never does."""
         if self._settings.claude.prompt_cache == "off":
             return
-        served = [self._stages[name] for name in self._served if name != ESCALATIONS]
+        served = [self._serving.stages[name] for name in self._served if name != ESCALATIONS]
         found = list(prefixes(self._settings, served, [Tier.HAIKU]))
         if ESCALATIONS in self._served:
-            enabled = [
-                self._stages[name] for name in self._settings.enabled if name in self._stages
-            ]
+            stages = self._serving.stages
+            enabled = [stages[name] for name in self._settings.enabled if name in stages]
             found += prefixes(self._settings, enabled, [Tier.SONNET])
         log_prefixes(found)
 
@@ -248,49 +270,32 @@ class App:
     ) -> Engine:
         """The consumer of a stage or of the escalations, not started yet."""
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
+        serving, clock = self._serving, partial(datetime.now, UTC)
         reading = Reading(
             Bounds.of(self._settings.claude),
             threads=files or file_threads(),
             masking=self._settings.privacy.masking(),
         )
-        cascade = CascadePolicy(gateway, self._policy, tier, reading)
-        clock = partial(datetime.now, UTC)
-        sections = self._settings.stages.by_name()
-        tenant_from = self._settings.stream.tenant_from
-        tenant_of = tenant_reader(tenant_from)
-        tombstones_to: tuple[str, ...] = ()
-        if name != ESCALATIONS and sections[name].output.tombstones:
-            tombstones_to = self._topics.results_of(name)
-        if name == ESCALATIONS:
-            tenant_of = carried_tenant_reader(tenant_from)
-            limits = {each: section.max_text_chars for each, section in sections.items()}
-            reader: Reader = Escalations(self._stages_by_tier[tier], limits)
-            ordering: Ordering = "key"
-        else:
-            reader = RawEvents(self._stages[name], self._adapters[name], reading)
-            ordering = sections[name].ordering
-        handler = Processor(
-            reader,
-            cascade,
-            self._topics,
-            clock=clock,
-            observer=metrics,
-            tenant_of=tenant_of,
-            tombstones_to=tombstones_to,
-            outputs=outputs,
-        )
-        read = self._topics.read_by(name)
-        tenants = None
+
+        def processor(serving: ServedStages, outputs: Outputs) -> Processor:
+            return serving.processor(
+                name, gateway, reading, clock=clock, observer=metrics, outputs=outputs
+            )
+
+        handling = Handling(name, processor(serving, outputs), tracer)
+        tenants, tenant_from = None, self._settings.stream.tenant_from
+        tenant_of = serving.tenant_of(name)
         if tenant_from is not None and tenant_of is not None:
             tenants = Tenants(tenant_from, tenant_of, partial(gateway.tenants_waiting, tier))
-        return Engine(
+        read = self._topics.read_by(name)
+        engine = Engine(
             name,
             read.topics,
-            Handling(name, handler, tracer),
+            handling,
             brokers=brokers,
             group=self._settings.kafka.group_prefix + name,
             settings=self._settings.stream,
-            ordering=ordering,
+            ordering=serving.ordering(name),
             gate=StageGate(
                 partial(gateway.paused_reason, name, tier),
                 # What waits for its file comes on top of what the gateway can have under way.
@@ -301,11 +306,13 @@ class App:
             rescue=UnpublishableHandler(
                 name, self._topics.dead_letters, clock=clock, observer=metrics
             ),
-            asks=settings_digest(self._settings, *(sections if name == ESCALATIONS else [name])),
+            asks=serving.asks(name),
             tenants=tenants,
             pattern=read.pattern,
-            handles_tombstones=bool(tombstones_to),
+            handles_tombstones=bool(serving.tombstones_to(name)),
         )
+        self._consumers.append(_Consumer(name, engine, handling, processor))
+        return engine
 
 
 async def run_together(engines: Sequence[Engine], stop: asyncio.Event) -> None:

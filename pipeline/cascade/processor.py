@@ -214,7 +214,10 @@ def _of_tenant(outcome: Outcome, tenant: str) -> Outcome:
 
 @dataclass(eq=False)
 class Handling:
-    """Calls a handler within the event's trace, with the event's ids on every line of the log."""
+    """Calls a handler within the event's trace, with the event's ids on every line of the log.
+
+    `handler` may be replaced: a record has the one that is there when it begins.
+    """
 
     stage: str
     handler: Handler

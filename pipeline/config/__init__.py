@@ -1,12 +1,13 @@
 """Every setting: its default, its unit, its meaning. docs/SETTINGS.md is written from here.
 
-The environment (`PIPELINE_KAFKA__BOOTSTRAP_SERVERS=...`) wins over `pipeline.toml`, which wins
-over the defaults. `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` keep the meaning that the SDK gives
-them and are read by the SDK alone.
+The environment (`PIPELINE_KAFKA__BOOTSTRAP_SERVERS=...`) wins over `promoted/*.toml`, these over
+`pipeline.toml`, and that over the defaults. `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` keep the
+meaning that the SDK gives them and are read by the SDK alone.
 
 - `settings`: the whole tree, `load_settings()`, what is refused, and stages of one's own.
 - `tables`: what values may be; `[kafka]`, `[claude]` and so on. `stages`: `[stages.<stage>]`.
 - `topic_names`: which topics these come to, which stage reads and writes which.
+- `live`: which of them may change while a process runs, and noticing it.
 - `thresholds`: one table with overrides by tier, stage and label. `document`: the page.
 
 Each component takes the table that it needs. Imports `model`, and of `privacy` what can be masked.

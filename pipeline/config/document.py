@@ -41,8 +41,10 @@ _ABOUT = """# Settings
 
 Written by `make settings` from [pipeline/config](../pipeline/config): do not edit it.
 
-A setting is looked for in the environment, then in `pipeline.toml` in the working directory; \
-otherwise its default holds. In the environment lists and tables are JSON. A name that is not a \
+A setting is looked for in the environment, then in the files of `promoted/`, then in \
+`pipeline.toml`, in the working directory; otherwise its default holds. \
+[Some](OPERATIONS.md#rolling-out-a-change) are taken up while a process runs. \
+In the environment lists and tables are JSON. A name that is not a \
 setting is refused at the start, and one that was a setting with what to do \
 [instead](#settings-that-there-were). `pipeline doctor` says whether settings fit each other, the \
 brokers and the API.

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Self
@@ -99,6 +100,9 @@ INSTEAD = {
 new ones, since it would have to be explained for ever which of two names wins."""
 
 
+FILE = Path("pipeline.toml")
+PROMOTED = Path("promoted")
+"""The folder of what was promoted: settings of one stage in each file, which win over `FILE`."""
 _ID_ALONE = re.compile(r"pipeline_models__[a-z]+(?:__fallback)?")
 
 
@@ -117,7 +121,13 @@ class _Variables(EnvSettingsSource):
 
 
 class _Toml(TomlConfigSettingsSource):
-    """The file, with a model's id in place of its table as the table's `model`."""
+    """A file, with a model's id in place of its table as the table's `model`."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        try:
+            return super()._read_file(file_path)
+        except TOMLDecodeError as error:
+            raise UsageError(f"{file_path} is not TOML: {error}.") from error
 
     def __call__(self) -> dict[str, Any]:
         return _with_tables(super().__call__())
@@ -147,11 +157,16 @@ def _table(endpoint: object) -> object:
     return endpoint
 
 
+def files_of_settings() -> list[Path]:
+    """The files in the current folder that settings are read from; of two the later one wins."""
+    return [FILE, *sorted(PROMOTED.glob("*.toml"))]
+
+
 class _Read(BaseSettings):
     """Where settings are read from."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PIPELINE_", env_nested_delimiter="__", toml_file="pipeline.toml", extra="forbid"
+        env_prefix="PIPELINE_", env_nested_delimiter="__", extra="forbid"
     )
 
     @classmethod
@@ -164,7 +179,8 @@ class _Read(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         given = init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
-        return _Given(settings_cls, given), _Variables(settings_cls), _Toml(settings_cls)
+        files = [_Toml(settings_cls, file) for file in reversed(files_of_settings())]
+        return _Given(settings_cls, given), _Variables(settings_cls), *files
 
 
 class Settings(_Read):
@@ -282,8 +298,6 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - a table or a valu
             return Settings(**given)
         stages: Any = (tables, Field(default_factory=tables))
         return create_model(Settings.__name__, __base__=Settings, stages=stages)(**given)
-    except TOMLDecodeError as error:
-        raise UsageError(f"pipeline.toml is not TOML: {error}.") from error
     except SettingsError as error:
         # A list or a table in a variable, which has to be JSON.
         raise UsageError(f"The settings are wrong: {error}, which must be JSON there.") from error

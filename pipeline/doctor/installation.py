@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.cascade.reading import adapter_of
 from pipeline.claude.gateway import SPARE_CONNECTIONS
 from pipeline.config import FileSettings, Settings
+from pipeline.config.settings import files_of_settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
 from pipeline.kafka.sasl import EXTRAS
 from pipeline.kafka.topics import ESCALATIONS
@@ -53,8 +54,8 @@ def check_settings(site: Site) -> Iterator[Finding]:
                 "PIPELINE_KAFKA__BOOTSTRAP_SERVERS.",
             )
         )
-    file = Path("pipeline.toml")
-    source = f"{file.resolve()} and" if file.is_file() else "no pipeline.toml here, so"
+    files = [str(file.resolve()) for file in files_of_settings() if file.is_file()]
+    source = f"{', '.join(files)} and" if files else "no pipeline.toml here, so"
     yield from found or [ok(f"They can be read: {source} the environment over the defaults.")]
 
 

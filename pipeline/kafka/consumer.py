@@ -180,9 +180,14 @@ class KafkaConsumer:
             # Its background task had failed before, and raises that once more.
             _log.warning("%s: leaving the group failed: %r", self._what, error)
 
-    def rejoin(self) -> None:
-        # aiokafka has no public way to it.
-        self._client._coordinator.request_rejoin()  # noqa: SLF001
+    def rejoin(self, *, asks: str | None = None) -> None:
+        if asks is not None:
+            self._asks = asks
+            for assignor in self._assignors:
+                assignor.asks = asks
+        # aiokafka has no public way to it, and no coordinator before it has started.
+        if (coordinator := self._client._coordinator) is not None:  # noqa: SLF001
+            coordinator.request_rejoin()
 
     async def poll(
         self, partitions: Collection[TopicPartition], *, seconds: float, records: int

@@ -161,6 +161,11 @@ MEMBERS_DIFFER = Metric(
     "1 while members of the consumer group ask the models different things, as in a rollout, or "
     "where two deployments share a group by mistake.",
 )  # fmt: skip
+SETTINGS_REFUSED = Metric(
+    "pipeline_settings_refused", "gauge", ("stage",), "0 or 1",
+    "1 while the files of settings hold others than this process works by: they are wrong, or part "
+    "of them is taken up when it starts again; the log says which.",
+)  # fmt: skip
 
 # Decisions. `stage` is the event's own, whichever consumer decided.
 

@@ -238,6 +238,7 @@ class Metrics(Observer):
             self.intake(stage, paused_reason=None)
             self.held(stage, because=None)
             self.stuck(stage, is_stuck=False)
+            self.settings_refused(stage, is_refused=False)
             self.tenants_waiting(stage, count=0)
             self.failing(stage, partitions=0)
         for model in models:
@@ -318,6 +319,9 @@ class Metrics(Observer):
         self._gauges[catalogue.STUCK][stage].set(is_stuck)
         reason = "The consumer lives but makes no progress." if is_stuck else None
         _note(self._conditions.stuck, stage, reason)
+
+    def settings_refused(self, stage: str, *, is_refused: bool) -> None:
+        self._gauges[catalogue.SETTINGS_REFUSED][stage].set(is_refused)
 
     # From the processors.
 

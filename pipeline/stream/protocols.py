@@ -131,8 +131,8 @@ class Consumer(Protocol):
         """Leave the group, so that the others need not wait for the session to time out."""
         ...
 
-    def rejoin(self) -> None:
-        """Have the group assigned again, because something was released."""
+    def rejoin(self, *, asks: str | None = None) -> None:
+        """Have the group assigned again: something was released, or this member asks otherwise."""
         ...
 
     async def poll(

@@ -188,7 +188,9 @@ class MemoryConsumer:
         with suppress(Lost, Refused):
             await self.link.request("leave", lambda: self._members.leave(self.link.process))
 
-    def rejoin(self) -> None:
+    def rejoin(self, *, asks: str | None = None) -> None:
+        if asks is not None:
+            self.asks = asks
         self._must_rejoin.set()
 
     async def poll(

@@ -26,7 +26,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 import pipeline
-from pipeline.config import Settings
+from pipeline.config import Settings, load_settings
+from pipeline.config.live import settings_changes
 from pipeline.kafka.brokers import delivery_in_force
 from pipeline.observe import web
 from pipeline.observe.dashboard import STEP_SECONDS, About, Health, Running, Status, Views
@@ -266,7 +267,8 @@ async def serve(
     from pipeline.app import App  # noqa: PLC0415
 
     supervised = os.environ.get(SOCKET_VARIABLE)
-    app = App(settings, stages, socket=Path(supervised) if supervised else None)
+    socket = Path(supervised) if supervised else None
+    app = App(settings, stages, socket=socket, changes=settings_changes(load_settings))
     await app.run(stop, announce=None if supervised else announce)
     return 0
 

@@ -43,6 +43,7 @@ class Trouble:
         metrics.stuck("tickets", is_stuck=False)
         metrics.stuck("invoices", is_stuck=True)
         metrics.members_differ("tickets", differ=True)
+        metrics.settings_refused("tickets", is_refused=True)
         metrics.failing("tickets", partitions=1)
         metrics.reachable("images", are_brokers=False)
         metrics.breaker(SONNET, "open")
