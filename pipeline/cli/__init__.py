@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from pipeline.cli import comparing  # noqa: F401 - its commands are of `trust`
 from pipeline.cli.checks import cost, doctor, evaluate, schemas, version
 from pipeline.cli.kafka import lag, publish, tail, topics
 from pipeline.cli.offsets import offsets

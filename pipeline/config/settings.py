@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import orjson
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
@@ -163,8 +163,9 @@ def files_of_settings() -> list[Path]:
 
 
 class _Read(BaseSettings):
-    """Where settings are read from."""
+    """Where settings are read from: `read_from`, or the files of the current folder."""
 
+    read_from: ClassVar[Sequence[Path] | None] = None
     model_config = SettingsConfigDict(
         env_prefix="PIPELINE_", env_nested_delimiter="__", extra="forbid"
     )
@@ -179,8 +180,12 @@ class _Read(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         given = init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
-        files = [_Toml(settings_cls, file) for file in reversed(files_of_settings())]
-        return _Given(settings_cls, given), _Variables(settings_cls), *files
+        files = files_of_settings() if cls.read_from is None else cls.read_from
+        toml = [_Toml(settings_cls, file) for file in reversed(files)]
+        return _Given(settings_cls, given), _Variables(settings_cls), *toml
+
+
+ReadT = TypeVar("ReadT", bound=_Read)
 
 
 class Settings(_Read):
@@ -283,21 +288,28 @@ class _Modules(_Read):
     stages: dict[str, Table] = Field(default_factory=dict)
 
 
-def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - a table or a value of any setting
+def load_settings(
+    read_from: Sequence[Path] | None = None,
+    /,
+    **given: Any,  # noqa: ANN401 - a table or a value of any setting
+) -> Settings:
     """Read the settings, with the stages that they name or make; what is `given` counts first.
+
+    Files are those of the current folder, or of `read_from`, of which the later ones win.
 
     Raises:
         UsageError: It names each setting that is wrong.
     """
     try:
-        found = _Modules(**given)
+        found = _from(_Modules, read_from)(**given)
         own = find_stages(found.stage_modules)
         own += stages_of_kinds(found.stages, own)
         tables = StagesSettings.extended_by(own)
         if tables is StagesSettings:
-            return Settings(**given)
+            return _from(Settings, read_from)(**given)
         stages: Any = (tables, Field(default_factory=tables))
-        return create_model(Settings.__name__, __base__=Settings, stages=stages)(**given)
+        extended = create_model(Settings.__name__, __base__=Settings, stages=stages)
+        return _from(extended, read_from)(**given)
     except SettingsError as error:
         # A list or a table in a variable, which has to be JSON.
         raise UsageError(f"The settings are wrong: {error}, which must be JSON there.") from error
@@ -306,6 +318,11 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - a table or a valu
             _sentence(fault) for fault in error.errors(include_input=False, include_url=False)
         )
         raise UsageError(f"The settings are wrong: {faults}.") from error
+
+
+def _from(model: type[ReadT], files: Sequence[Path] | None) -> type[ReadT]:
+    """The same settings, read from other files."""
+    return model if files is None else type(model.__name__, (model,), {"read_from": files})
 
 
 def _sentence(fault: ErrorDetails) -> str:

@@ -72,6 +72,20 @@ class Manner:
     together: int  # events that share a request
     masked: str = ""  # what is masked in the content, empty where nothing is
 
+    @classmethod
+    def of_tiers(cls, settings: Settings, stage: str, place: str) -> Mapping[Tier, "Manner"]:
+        """How a stage's events are asked about at a place by some settings."""
+        claude, models = settings.claude, settings.models
+        own = settings.stages.by_name().get(stage, StageSettings())
+        masked = str(settings.privacy.masking().rules(stage))
+        return {
+            Tier.HAIKU: cls(
+                place, models.haiku.name, claude.haiku_effort, own.events_per_request, masked
+            ),
+            # What Haiku left open is asked of Sonnet by itself.
+            Tier.SONNET: cls(place, models.sonnet.name, claude.sonnet_effort, 1, masked),
+        }
+
 
 @dataclass(slots=True)
 class Counts:
