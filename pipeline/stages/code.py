@@ -152,7 +152,11 @@ class Code(JsonStage[CodeEvent]):
         return [
             *quote_signals(answer.quote, event.source),
             *(_python_signals if is_python else _other_signals)(event.source, answer),
-            *([] if answer.summary.strip() else [Signal("missing_field", 1.0, "summary: empty.")]),
+            *(
+                []
+                if answer.summary.strip()
+                else [Signal("missing_field", 1.0, "summary: empty.", ("summary", "documentation"))]
+            ),
             *injection_signals(event.source),
         ]
 
@@ -189,10 +193,10 @@ def _python_signals(source: str, answer: CodeAnswer) -> Iterable[Signal]:
         yield Signal("unclear", 1.0, "The source defines no function and no class.")
         return
     if answer.name.strip().rpartition(".")[2] != defined.name:
-        yield Signal("evidence_not_found", 1.0, f"The source defines {defined.name} first.")
+        yield Signal("evidence_not_found", 1.0, f"The source defines {defined.name} first.", _NAME)
     if tuple(part.name.strip().lstrip("*") for part in answer.parameters) != defined.parameters:
         real = ", ".join(defined.parameters) or "none"
-        yield Signal("broken_form", 1.0, f"The real parameters are: {real}.")
+        yield Signal("broken_form", 1.0, f"The real parameters are: {real}.", _PARAMETERS)
 
 
 def _other_signals(source: str, answer: CodeAnswer) -> list[Signal]:
@@ -206,15 +210,19 @@ def _other_signals(source: str, answer: CodeAnswer) -> list[Signal]:
         return []
     real_words = words_in(" ".join(real))
     if not all(words_in(each) <= real_words for each in names):
-        return [Signal("broken_form", 1.0, "Not all that is described is a parameter.")]
+        return [
+            Signal("broken_form", 1.0, "Not all that is described is a parameter.", _PARAMETERS)
+        ]
     if len(names) < len(real):
         detail = f"It has {len(real)} parameters, not {len(names)}."
-        return [Signal("broken_form", 0.8, detail)]
+        return [Signal("broken_form", 0.8, detail, _PARAMETERS)]
     return []
 
 
 PythonStyle = Literal["google", "numpy"]
 _PYTHON = frozenset({"python", "py", "python3"})
+_NAME = ("name",)
+_PARAMETERS = ("parameters", "documentation")
 _WIDTH = 88
 _INDENT = "    "
 _MARKS = {

@@ -296,7 +296,7 @@ def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
     written = "\n".join([answer.summary, *answer.key_points])
     if added := evidence.numbers_added(written, text, above=_SPELT_UP_TO):
         detail = f"{len(added)} numbers are not in the document."
-        yield Signal("evidence_not_found", 0.9, detail)
+        yield Signal("evidence_not_found", 0.9, detail, ("summary", "key_points"))
     said = {
         "owners": [each.owner for each in answer.actions if stated(each.owner)],
         "due dates": [each.due for each in answer.actions if stated(each.due)],
@@ -304,18 +304,22 @@ def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
     for name, values in said.items():
         if missing := evidence.quotes_found(values, text).count(False):
             detail = f"{missing} actions have {name} that nobody mentions."
-            yield Signal("evidence_not_found", 0.7, detail)
+            yield Signal("evidence_not_found", 0.7, detail, ("actions",))
 
 
 def _form_signals(answer: DocumentAnswer, limit: int) -> list[Signal]:
     if is_blank(answer.summary):
-        return [Signal("missing_field", 1.0, "summary: empty.")]
+        return [Signal("missing_field", 1.0, "summary: empty.", ("summary",))]
     excess = count_sentences(answer.summary) - limit
     if excess <= 0:
         return []
     # One too many may be an abbreviation that looks like an end.
     strength = 0.4 if excess == 1 else 0.8
-    return [Signal("broken_form", strength, f"The summary has {excess} sentences too many.")]
+    return [
+        Signal(
+            "broken_form", strength, f"The summary has {excess} sentences too many.", ("summary",)
+        )
+    ]
 
 
 def parts_of(text: str, most_tokens: int) -> tuple[str, ...]:

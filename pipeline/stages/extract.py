@@ -80,7 +80,7 @@ class Extract:
         self._settings = settings
         self._languages = frozenset(settings.languages)
         self._files = Files(settings)
-        self._extraction = FieldExtractor(settings.fields)
+        self._extraction = FieldExtractor(settings.fields, within="")
         self.result_model = self._extraction.result_model(
             "ExtractResult", f"`result` of a record of `{self.name}.enriched`."
         )

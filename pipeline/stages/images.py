@@ -121,7 +121,11 @@ class Images:
             *asking.runner_up_signals(
                 answer.document_type, answer.runner_up, answer.stated_confidence
             ),
-            *([Signal("missing_field", 0.6, "description: empty.")] if is_empty else []),
+            *(
+                [Signal("missing_field", 0.6, "description: empty.", ("description",))]
+                if is_empty
+                else []
+            ),
             *self._extraction.signals(answer),
             *injection_signals(answer.quote, answer.description, *self._extraction.texts(answer)),
         ]

@@ -19,7 +19,7 @@ from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import KnownResult, Part, Pdf, Question, Signal, Text
 from pipeline.model.records import DeadLetterReason
 from pipeline.stages.checks import text_quality
-from pipeline.stages.checks.arithmetic import check_totals, odd_lines
+from pipeline.stages.checks.arithmetic import CheckName, check_totals, odd_lines
 from pipeline.stages.checks.evidence import ambiguous, not_found, quote_signals
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.checks.text_index import TextIndex, value_signals
@@ -87,6 +87,16 @@ _DESCRIBED = 0.5
 _CONTRADICTS = "document_contradicts"
 _PARSED_AT_ONCE = threading.BoundedSemaphore(4)
 """XML documents, of which one may take some 60 MB as a tree."""
+_DATES = ("issue_date", "due_date")
+_LINES = ("line_items",)
+_QUOTED = ("gross", "due")
+"""What the quote states: the amount to pay, or the total."""
+_SUMMED: Mapping[CheckName, tuple[str, ...]] = {
+    "lines": ("line_items", "allowances", "charges", "net"),
+    "gross": ("net", "tax", "gross"),
+    "due": ("gross", "prepaid", "withheld", "due"),
+}
+"""What goes into each sum."""
 _ODD_LINES = 0.3
 """Quantity times price holds on 0.7 of true invoices, so it does not count by default."""
 DecimalString = Annotated[
@@ -256,11 +266,11 @@ class Invoices:
         reading = self._read(event, answer)
         found = [
             *_sum_signals(reading, self._settings.amount_tolerance),
-            *map(ambiguous, reading.ambiguous[:_NAMED]),
+            *(ambiguous(name, _field_of(name)) for name in reading.ambiguous[:_NAMED]),
             *_date_signals(reading),
             *_form_signals(answer, reading),
             *(
-                Signal("missing_field", 1.0, f"{name}: not found.")
+                Signal("missing_field", 1.0, f"{name}: not found.", (name,))
                 for name in self._settings.required_fields
                 if reading.lacks(name)
             ),
@@ -274,7 +284,7 @@ class Invoices:
             return [*found, text_quality.NO_TEXT]
         return [
             *found,
-            *quote_signals(answer.quote, text),
+            *quote_signals(answer.quote, text, fields=_QUOTED),
             *_invented_signals(answer, reading, index),
             *text_quality.damage_signals(text),
             *injection_signals(text),
@@ -308,6 +318,11 @@ def _result(
     )
 
 
+def _field_of(name: str) -> str:
+    """The field of the result that an amount belongs to, such as that of `line 3`."""
+    return name if name in AMOUNTS else "line_items"
+
+
 def _parsed(documents: Iterable[str | bytes]) -> Iterator[Element]:
     """Those that can be parsed, one at a time; the others are asked about, or refused then."""
     for document in documents:
@@ -317,41 +332,43 @@ def _parsed(documents: Iterable[str | bytes]) -> Iterator[Element]:
 
 def _sum_signals(reading: Reading, tolerance: Decimal) -> list[Signal]:
     found = [
-        Signal("arithmetic", 1.0, f"The sum does not hold: {check.detail}.")
+        Signal("arithmetic", 1.0, f"The sum does not hold: {check.detail}.", _SUMMED[check.name])
         for check in check_totals(reading.totals, tolerance)
         if check.state == "fails"
     ]
     if odd := odd_lines(reading.totals.lines, tolerance):
         detail = f"Quantity x price is not the amount of {odd} lines."
-        found.append(Signal("arithmetic", _ODD_LINES, detail))
+        found.append(Signal("arithmetic", _ODD_LINES, detail, _LINES))
     return found
 
 
 def _date_signals(reading: Reading) -> Iterable[Signal]:
-    for name in ("issue_date", "due_date"):
+    for name in _DATES:
         day = getattr(reading, name)
         if day is not None and not is_plausible(day):
-            yield Signal("implausible", 1.0, f"{name}: no document bears the year {day.year}.")
+            detail = f"{name}: no document bears the year {day.year}."
+            yield Signal("implausible", 1.0, detail, (name,))
     if reading.issue_date and reading.due_date and reading.due_date < reading.issue_date:
-        yield Signal("implausible", 0.8, "due_date: before the issue date.")
+        yield Signal("implausible", 0.8, "due_date: before the issue date.", _DATES)
 
 
 def _form_signals(answer: InvoiceAnswer, reading: Reading) -> Iterable[Signal]:
     for name in ("issue_date", "due_date", "currency"):
         if text_quality.stated(getattr(answer, name)) and getattr(reading, name) is None:
-            yield Signal("implausible", 1.0, f"{name}: there is no such thing.")
+            yield Signal("implausible", 1.0, f"{name}: there is no such thing.", (name,))
     for name in AMOUNTS:
         if text_quality.stated(getattr(answer, name)) and getattr(reading.totals, name) is None:
-            yield Signal("implausible", 1.0, f"{name}: not an amount.")
+            yield Signal("implausible", 1.0, f"{name}: not an amount.", (name,))
     lines = zip(answer.line_items, reading.totals.lines, strict=True)
     for number, (line, read) in enumerate(lines, start=1):
         if text_quality.stated(line.amount) and read.amount is None:
-            yield Signal("implausible", 1.0, f"line_items: line {number} has no readable amount.")
+            detail = f"line_items: line {number} has no readable amount."
+            yield Signal("implausible", 1.0, detail, _LINES)
         # "Lump sum" is no quantity, and null is right; but figures that cannot be read are lost.
         for name in ("quantity", "unit_price"):
             if getattr(read, name) is None and any(map(str.isdigit, getattr(line, name))):
                 what = f"line_items: line {number} has no readable {name}."
-                yield Signal("implausible", 1.0, what)
+                yield Signal("implausible", 1.0, what, _LINES)
 
 
 def _invented_signals(
@@ -365,7 +382,9 @@ def _invented_signals(
     if absent:
         more = " ..." if absent[_NAMED:] else ""
         detail = f"Not in the text: {', '.join(absent[:_NAMED])}{more}."
-        yield Signal("evidence_not_found", 0.8, detail)
+        yield Signal(
+            "evidence_not_found", 0.8, detail, tuple(dict.fromkeys(map(_field_of, absent)))
+        )
     yield from value_signals(
         index,
         names={"vendor": reading.vendor, "buyer": reading.buyer},
@@ -385,4 +404,4 @@ def _invented_signals(
         if index.share_of(index.words(line.description)) < _DESCRIBED
     ]
     if strange:
-        yield not_found(f"description of line {', '.join(strange[:_NAMED])}")
+        yield not_found(f"description of line {', '.join(strange[:_NAMED])}", *_LINES)

@@ -117,7 +117,7 @@ class Requests(JsonStage[RequestEvent]):
         return [
             *quote_signals(answer.quote, event.query),
             *asking.runner_up_signals(answer.agent, answer.runner_up, answer.stated_confidence),
-            *([Signal("missing_field", 0.6, "summary: empty.")] if is_empty else []),
+            *([Signal("missing_field", 0.6, "summary: empty.", ("summary",))] if is_empty else []),
             *self._scope.signals(answer.agent, event.query),
             *text_quality.damage_signals(event.query),
             *injection_signals(event.query),

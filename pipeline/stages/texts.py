@@ -18,6 +18,7 @@ from pipeline.stages.files.raw_events import JsonStage, RawEvent
 _TAG = re.compile(r"<[^<>]{1,500}>")
 _LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 """Of no character: they have seven digits at most."""
+_CLEANED = ("cleaned_text",)
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}")
 _SHORTEST_SHARE = 0.4
 """Of the letters of a text, kept in its clean form: signatures and quoted mail may go."""
@@ -156,26 +157,30 @@ def _list_signals(answer: TextAnswer, text: str, source: str) -> list[Signal]:
     each_found = zip(every, evidence.quotes_found(every, text, source), strict=True)
     strange = {value for value, is_there in each_found if not is_there}
     signals = [
-        Signal("evidence_not_found", 1.0, f"{name}: one of them is not in the text.")
+        Signal("evidence_not_found", 1.0, f"{name}: one of them is not in the text.", (name,))
         for name, values in found.items()
         if not strange.isdisjoint(values)
     ]
     given = {evidence.letters_and_digits(address) for address in answer.emails}
     if any(evidence.letters_and_digits(address) not in given for address in _EMAIL.findall(source)):
-        signals.append(Signal("missing_field", 0.8, "emails: one of the text was left out."))
+        signals.append(
+            Signal("missing_field", 0.8, "emails: one of the text was left out.", ("emails",))
+        )
     return signals
 
 
 def _cleaning_signals(cleaned: str, source: str) -> list[Signal]:
     if text_quality.is_blank(cleaned):
-        return [Signal("missing_field", 1.0, "cleaned_text: empty.")]
+        return [Signal("missing_field", 1.0, "cleaned_text: empty.", _CLEANED)]
     found = []
     kept, whole = (len(evidence.letters_and_digits(text)) for text in (cleaned, source))
     share = kept / max(1, whole)
     if not _SHORTEST_SHARE <= share <= _LONGEST_SHARE:
         length = "longer" if share > _LONGEST_SHARE else "shorter"
-        found.append(Signal("broken_form", 0.7, f"The clean text is much {length} than the text."))
+        found.append(
+            Signal("broken_form", 0.7, f"The clean text is much {length} than the text.", _CLEANED)
+        )
     if added := evidence.numbers_added(cleaned, source):
         detail = f"{len(added)} numbers are not in the text."
-        found.append(Signal("evidence_not_found", 0.9, detail))
+        found.append(Signal("evidence_not_found", 0.9, detail, _CLEANED))
     return found

@@ -130,7 +130,7 @@ class Tickets(JsonStage[TicketEvent]):
         if answer.several_matters:
             own.append(Signal("several_matters", 1.0, "The ticket asks for several things."))
         if not answer.summary.strip():
-            own.append(Signal("missing_field", 0.6, "summary: empty."))
+            own.append(Signal("missing_field", 0.6, "summary: empty.", ("summary",)))
         return [
             *quote_signals(answer.quote, *texts),
             *asking.runner_up_signals(answer.intent, answer.runner_up, answer.stated_confidence),

@@ -57,10 +57,14 @@ _DecimalString = Annotated[
 
 
 class FieldExtractor:
-    """The further fields of a stage, as the settings have them; there may be none."""
+    """The further fields of a stage, as the settings have them; there may be none.
 
-    def __init__(self, fields: Sequence[ExtraField]) -> None:
+    `within` is what their names begin with as fields of the stage's result.
+    """
+
+    def __init__(self, fields: Sequence[ExtraField], *, within: str = f"{FIELDS}.") -> None:
         self._fields = tuple(fields)
+        self._within = within
         types: dict[str, Any] = {
             field.name: (_type_of(field), Field(description=" ".join(field.description.split())))
             for field in fields
@@ -140,15 +144,16 @@ class FieldExtractor:
         found: list[Signal] = []
         for field in self._fields:
             name, values = f"{FIELDS}.{field.name}", said[field.name]
+            about = (self._within + field.name,)
             if not values:
                 if field.required:
-                    found.append(Signal("missing_field", 0.8, f"{name}: empty."))
+                    found.append(Signal("missing_field", 0.8, f"{name}: empty.", about))
             elif field.type != "list" and _value(field, values[0]) is None:
-                found.append(Signal("implausible", 0.9, f"{name}: not a {field.type}."))
+                found.append(Signal("implausible", 0.9, f"{name}: not a {field.type}.", about))
         text = "\n".join(text for text in texts if text)
         index = TextIndex(text) if text else None
         found += [
-            ambiguous(f"{FIELDS}.{field.name}")
+            ambiguous(f"{FIELDS}.{field.name}", self._within + field.name)
             for field in self._fields
             if field.type in _NUMBERS and not _is_plain(field, said[field.name], index)
         ]
@@ -161,7 +166,7 @@ class FieldExtractor:
         for field in quoted:
             others = (value for value in said[field.name] if value not in copied)
             if not all(_is_there(field, value, index) for value in others):
-                found.append(not_found(f"{FIELDS}.{field.name}"))
+                found.append(not_found(f"{FIELDS}.{field.name}", self._within + field.name))
         return found
 
     def _said(self, answer: Answer) -> dict[str, list[str]]:
