@@ -162,7 +162,7 @@ class CascadePolicy:
         checks = splitter.checks(question)
         found = await ask_tier(self.asker, self.tier, checks, event, question, tenant=tenant)
         answer = found.answer
-        if answer is None or self.policy[stage.name, self.tier].doubts(found.signals):
+        if answer is None or self.policy[stage.name, self.tier].by_rule().doubts(found.signals):
             about = (replace(each, detail=f"{_BOUNDARIES} {each.detail}") for each in found.signals)
             return replace(found, answer=None, signals=tuple(about)), []
         cut = partial(splitter.parts, question=question, answer=answer)
@@ -208,6 +208,7 @@ class CascadePolicy:
     ) -> Decision[AnswerT]:
         own = self.policy[stage.name, self.tier]
         label = None if found.answer is None else label_of(stage, found.answer)
+        policy = own if found.answer is not None else own.by_rule()
         return Decision(
             found.answer,
             found.signals,
@@ -215,7 +216,7 @@ class CascadePolicy:
             found.model,
             found.seconds,
             known=found.known,
-            doubts=own.doubts(found.signals, label=label) + sample,
+            doubts=policy.doubts(found.signals, label=label) + sample,
             provenance=provenance_of(found.provider, found.prompts, own.settings),
         )
 
@@ -231,7 +232,8 @@ class CascadePolicy:
         own = self.policy[stage.name, self.tier]
         if not own.second_opinion or first.answer is None or not isinstance(stage, Rewording):
             return first
-        doubts = own.doubts(first.signals, label=label_of(stage, first.answer))
+        # What would be left of them if the second one agreed.
+        doubts = own.doubts(weighed(first.signals, ()), label=label_of(stage, first.answer))
         if not is_wanted(confidence=first.answer.confidence, doubts=doubts):
             return first
         try:
@@ -244,7 +246,7 @@ class CascadePolicy:
         signals = first.signals
         if second.answer is not None:
             differ = differences(stage, first.answer.model_dump(), second.answer.model_dump())
-            against = own.doubts(second.signals, label=label_of(stage, second.answer))
+            against = own.doubts(weighed(second.signals, ()), label=label_of(stage, second.answer))
             # A second answer that is itself doubted confirms nothing.
             if differ or (differ is not None and all(doubt.code in LIFTED for doubt in against)):
                 signals = weighed(first.signals, differ)
@@ -272,7 +274,7 @@ async def known_or_query(
     if not isinstance(about, KnownResult):
         return about, ()
     # The second tier is asked about what the first one sent on, such as the random sample.
-    if tier is Tier.HAIKU and not own.doubts(about.signals):
+    if tier is Tier.HAIKU and not own.by_rule().doubts(about.signals):
         return about, about.signals
     return await reading.ask_about(stage, event, lambda _: about.query()), about.signals
 

@@ -109,3 +109,59 @@ def watch_verdicts(
         )
     if found.alarm_at is not None:
         raise typer.Exit(console.FAILED)
+
+
+@trust.command("fit")
+def fit_score(
+    stage: Annotated[str, Argument(help="Whose first answers they are.")],
+    labels: Annotated[
+        Path,
+        Argument(help="Labelled answers as JSON Lines, or the JSON file of `pipeline evaluate`."),
+    ],
+    *,
+    out: Annotated[Path, Option(help="Where the score goes.")] = Path("score.json"),
+    json: Json = False,
+) -> None:
+    """Fit a score of doubt to labels, and compare it with the thresholds; needs scikit-learn."""
+    from importlib.util import find_spec
+
+    from pipeline.cli.terminal import console, load_settings
+    from pipeline.model.errors import UsageError
+
+    if find_spec("sklearn") is None:
+        raise UsageError("Fitting a score takes scikit-learn: install the extra `trust`.")
+    from pipeline.operators import score_fitting
+
+    fitted, labelled = score_fitting.fit_score(load_settings(), stage, labels)
+    score_fitting.write_score(fitted, out)
+    if json:
+        console.as_json(
+            {
+                "score": fitted.score.digest,
+                "method": fitted.score.method,
+                "threshold": fitted.score.whole.threshold,
+                "whole": fitted.whole,
+                "fields": fitted.fields,
+                "left_out": {**labelled.left_out, **fitted.left_out},
+            }
+        )
+        return
+    console.table(
+        ("Of", "Labels", "Wrong of accepted", "Rule escalates", "Score escalates", "Difference"),
+        [
+            (each.what, str(each.labels), f"{each.risk or 0:.1%}", f"{each.rule:.1%}",
+             f"{each.score:.1%}", f"{100 * each.low:+.1f} to {100 * each.high:+.1f} points")
+            for each in (fitted.whole, *fitted.fields)
+        ],
+    )  # fmt: skip
+    console.line(
+        "At equal risk, by cross-validation; the difference with 95 % confidence, keys drawn again."
+    )
+    for what, why in fitted.left_out.items():
+        console.line(f"Without a score of its own: {what}. {why}")
+    for why, count in labelled.left_out.items():
+        console.line(f"Left out: {count} answers, {why}.")
+    console.line(
+        f"Written: {out} ({fitted.score.method}, {fitted.score.labels} labels). To use it: "
+        f'[stages.{stage}] score = "{out}".'
+    )

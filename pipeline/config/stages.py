@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -157,6 +158,16 @@ class StageSettings(Section):
     ordering: Ordering = setting("key", "what runs one at a time, in order")
     max_text_chars: Count = setting(200_000, "longer texts are dead letters")
     audit_share: Share = setting(0.01, "share of the events that go to Sonnet whatever Haiku says")
+    score: Path | None = setting(
+        None,
+        "a file of `pipeline trust fit`: how likely an answer of Haiku is wrong decides, in the "
+        "place of most thresholds",
+    )
+    max_risk: Share | None = setting(
+        None,
+        "that probability from which on an answer is doubted; unset, what the file says accepts "
+        "no more wrong answers than the thresholds did",
+    )
     events_per_request: Annotated[int, Field(ge=1, le=100)] = setting(
         1, "small events that share one request to Haiku; evaluate before raising it"
     )

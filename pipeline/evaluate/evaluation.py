@@ -348,6 +348,11 @@ def _remarks(
 ) -> Iterator[str]:
     if not measured:
         yield "No event could be measured."
+    if settings.stages.by_name().get(stage, StageSettings()).score is not None:
+        yield (
+            "A score is in force: what is proposed for low_confidence, and what other thresholds "
+            "of it would come to, is said of the thresholds without it."
+        )
     if read := sum(case.haiku.model == NOT_ASKED for case in measured):
         yield (
             f"{read} of {len(measured)} events were read from their own data: where this says what "

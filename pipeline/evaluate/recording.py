@@ -280,6 +280,8 @@ class Fingerprint:
                 for by in (first.of_label, second.of_label)
             ),
         ]
+        if first.score is not None:
+            thresholds += [{"score": first.score.digest, "max_risk": first.max_risk}]
         return cls(
             haiku=f"{settings.models.haiku.name}, effort {settings.claude.haiku_effort}",
             sonnet=f"{settings.models.sonnet.name}, effort {settings.claude.sonnet_effort}",

@@ -3,6 +3,8 @@
 - `certificates`: what labels prove of a share of errors, once or as they come, and how many are
   needed. Pure.
 - `drift`: when labels say that it is no longer so. Pure.
+- `score`: how likely an answer is wrong, by all its signals; `fitting` makes it of labels (the
+  extra `trust`), which `labelled` reads from a file.
 - `records`: what the topic `trust` holds: drawn answers, and verdicts on them.
 - `verdicts`: labels read from a file, for `pipeline trust`.
 

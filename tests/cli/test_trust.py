@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cascade.policy import Policy
+from pipeline.config import Settings
+from pipeline.model.questions import Signal
+from pipeline.model.records import Tier
 from tests.cli.conftest import Run
 
 
@@ -77,3 +81,46 @@ def test_what_is_no_verdict_is_named(run: Run, tmp_path: Path, line: str, said: 
 def test_a_share_that_is_none_is_refused(run: Run, tmp_path: Path, wrong: tuple[str, ...]) -> None:
     file = verdicts(tmp_path, 5, 0)
     assert run("trust", *(file if part == "FILE" else part for part in wrong)).code == 2
+
+
+def evaluation(folder: Path, cases: int) -> str:
+    """Half of what is wrong shows in the confidence; the rule sends on two thirds of the rest."""
+    found = [
+        {
+            "id": str(at), "key": str(at),
+            "haiku": {
+                "right": at % 4 > 0, "confidence": 0.9, "said": "billing",
+                "fields": {"intent": at % 4 > 0},
+                "signals": [
+                    {"code": "low_confidence", "strength": 0.1 + 0.3 * (at % 8 == 0)},
+                    {"code": "several_matters", "strength": float(at % 3 > 0)},
+                ],
+            },
+        }
+        for at in range(cases)
+    ]  # fmt: skip
+    file = folder / "evaluation.json"
+    file.write_text(json.dumps({"stage": "tickets", "cases": found}))
+    return str(file)
+
+
+def test_a_score_is_fitted_and_taken_by_the_settings(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="the extra `trust` is not installed")
+    out = tmp_path / "score.json"
+    ran = run("trust", "fit", "tickets", evaluation(tmp_path, 240), "--out", str(out))
+    assert ran.code == 0, ran.err
+    assert 'score = "' in ran.out
+    settings = Settings.model_validate({"stages": {"tickets": {"score": str(out)}}})
+    policy = Policy.from_settings(settings)["tickets", Tier.HAIKU]
+    several = Signal("several_matters", 1.0, "")
+    assert not policy.doubts([several, Signal("low_confidence", 0.1, "")])
+    assert policy.doubts([several, Signal("low_confidence", 0.4, "")])
+
+
+def test_with_too_few_labels_nothing_is_written(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="the extra `trust` is not installed")
+    out = tmp_path / "score.json"
+    ran = run("trust", "fit", "tickets", evaluation(tmp_path, 20), "--out", str(out))
+    assert ran.code == 2
+    assert "too few" in ran.err
+    assert not out.exists()
