@@ -34,6 +34,7 @@ from pipeline.cascade.reading import (
     stages_by_tier,
 )
 from pipeline.cascade.spending import share_budget
+from pipeline.cascade.tenant_fields import tenants_of
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
@@ -56,7 +57,7 @@ from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers
-from pipeline.stream.tenants import Tenants, carried_tenant_reader, tenant_reader
+from pipeline.stream.tenants import Tenants, carried_tenant_reader
 
 log = structlog.get_logger(__name__)
 
@@ -257,17 +258,20 @@ class App:
         clock = partial(datetime.now, UTC)
         sections = self._settings.stages.by_name()
         tenant_from = self._settings.stream.tenant_from
-        tenant_of = tenant_reader(tenant_from)
+        waiting = partial(gateway.tenants_waiting, tier)
         tombstones_to: tuple[str, ...] = ()
         if name != ESCALATIONS and sections[name].output.tombstones:
             tombstones_to = self._topics.results_of(name)
         if name == ESCALATIONS:
-            tenant_of = carried_tenant_reader(tenant_from)
+            carried = carried_tenant_reader(tenant_from)
+            tenants = None if carried is None else Tenants(tenant_from or "", carried, waiting)
             limits = {each: section.max_text_chars for each, section in sections.items()}
             reader: Reader = Escalations(self._stages_by_tier[tier], limits)
             ordering: Ordering = "key"
         else:
-            reader = RawEvents(self._stages[name], self._adapters[name], reading)
+            adapter = self._adapters[name]
+            tenants = tenants_of(tenant_from, name, sections[name].input, adapter, waiting)
+            reader = RawEvents(self._stages[name], adapter, reading)
             ordering = sections[name].ordering
         handler = Processor(
             reader,
@@ -275,14 +279,11 @@ class App:
             self._topics,
             clock=clock,
             observer=metrics,
-            tenant_of=tenant_of,
+            tenant_of=None if tenants is None else tenants.of,
             tombstones_to=tombstones_to,
             outputs=outputs,
         )
         read = self._topics.read_by(name)
-        tenants = None
-        if tenant_from is not None and tenant_of is not None:
-            tenants = Tenants(tenant_from, tenant_of, partial(gateway.tenants_waiting, tier))
         return Engine(
             name,
             read.topics,

@@ -25,7 +25,7 @@ from pipeline.config import ClaudeSettings, Settings
 from pipeline.inputs.adapter import Adapter, PassedOver
 from pipeline.inputs.formats import open_format
 from pipeline.inputs.mapping import FieldMapping
-from pipeline.inputs.records import InputRecord
+from pipeline.inputs.records import InputRecord, NotAnEvent
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable, UsageError
 from pipeline.model.json_bytes import RawJson
@@ -235,7 +235,7 @@ class RawEvents:
         parts: Sequence[tuple[str, bytes]] = ()
         if self._adapter is not None and self._reading is not None:
             record = input_record(received)
-            adapt = partial(_of_format, self.name, self._adapter.read, record)
+            adapt = partial(of_format, self.name, self._adapter.read, record)
             adapted = await self._reading.until_available(adapt, self.name)
             if isinstance(adapted, PassedOver):
                 return adapted
@@ -270,13 +270,13 @@ class RawEvents:
         return Case(received, stage, whole, source, received.received_at, given=given)
 
 
-async def _of_format(
+async def of_format(
     stage: str, read: Callable[[InputRecord], Awaitable[T]], record: InputRecord
 ) -> T:
-    """The same as `of_stage` of what reads a record's format."""
+    """The same as `of_stage` of what reads a record's format, which may also be no event."""
     try:
         return await read(record)
-    except (InvalidEvent, Unavailable):
+    except (InvalidEvent, NotAnEvent, Unavailable):
         raise
     except Exception as bug:
         raise _failure(stage, read, bug) from bug

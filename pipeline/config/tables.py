@@ -217,8 +217,8 @@ class StreamSettings(Section):
         None,
         pattern=r"(?s)^((header|field):.+|key_prefix:.)$",
         description="what says whose an event is, 'header:NAME', 'field:NAME', a field of its "
-        "JSON, or 'key_prefix:CHARACTER', the key up to that character: tenants then take turns, "
-        "so that a flood of one does not hold up the others",
+        "JSON or of what `input` makes of it, or 'key_prefix:CHARACTER', the key up to that "
+        "character: tenants then take turns, so that a flood of one does not hold up the others",
     )
     dead_letter_ratio: Share = setting(
         0.5,

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from pipeline.config import StreamSettings
+from pipeline.model.errors import Unavailable
 from pipeline.model.observer import Observer
 from pipeline.stream.assignment import Assignment
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
@@ -43,6 +44,13 @@ which costs much less and delays none noticeably: a model call takes twenty time
 _PACE_AHEAD = 0.005
 """The same while all that comes is passed over, on the way to what may be worked on: 20,000 records
 a second at most. To pass one over takes 6 µs, beside what it takes to read it."""
+_LONGEST_FIND = 5.0
+"""Seconds that the search for the tenants of one poll of a partition may take; meanwhile nothing
+else is polled."""
+_FIND_AGAIN = 1.0
+"""Seconds before records are read again whose tenant could not be found."""
+_LONGEST_TURN = 0.01
+"""Seconds of decoding records after which others get a turn."""
 _NOT_ASKED = 5.0
 """Seconds without being polled after which a partition has time to begin again."""
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -221,6 +229,7 @@ class Poller:
         self._flow: Flow[PartitionWorker] = Flow(context.settings)
         self._now = asyncio.get_running_loop().time
         self._last_limited = -inf
+        self._look_again: dict[TopicPartition, float] = {}
         self._last_record = self._now()
         self.last_poll = self._now()
 
@@ -247,7 +256,11 @@ class Poller:
                 if loser is not None and loser.state is State.RUNNING:
                     loser.lose_position(str(lost))
             self.last_poll = self._now()
-            pace = _PACE if self._accept(polled) or not polled else _PACE_AHEAD
+            if self._tenants is not None and self._tenants.find is not None:
+                were_taken = await self._accept_of_tenants(polled, self._tenants.find)
+            else:
+                were_taken = self._accept(polled)
+            pace = _PACE if were_taken or not polled else _PACE_AHEAD
             if workers:
                 await asyncio.sleep(max(0.0, started + pace - self._now()))
             else:
@@ -265,6 +278,53 @@ class Poller:
                 were_taken |= worker.accept(came)
                 if self._intake.is_limited:
                     self._intake.took(len(came))
+        return were_taken
+
+    async def _accept_of_tenants(
+        self,
+        polled: Mapping[TopicPartition, Sequence[Received]],
+        find: Callable[[Received], Awaitable[str]],
+    ) -> bool:
+        """The same, with the tenant of each record, which takes time to find.
+
+        What follows a record that has to wait is read again, and so is what was polled of a
+        partition that has moved on meanwhile.
+        """
+        places = {
+            partition: worker
+            for partition, worker in self._assignment.workers.items()
+            if partition in polled and worker.state is State.RUNNING
+        }
+        before: dict[TopicPartition, tuple[object, ...]] = {}
+        for partition, worker in places.items():
+            worker.reads += 1
+            before[partition] = (worker, worker.workload, worker.reads)
+        found: dict[TopicPartition, list[Received]] = {partition: [] for partition in places}
+        again: list[PartitionWorker] = []
+        try:
+            for partition, came in found.items():
+                since = self._now()
+                try:
+                    async with asyncio.timeout(_LONGEST_FIND):
+                        for record in polled[partition]:
+                            came.append(replace(record, tenant=await find(record)))
+                            if self._now() - since > _LONGEST_TURN:
+                                await asyncio.sleep(0)
+                                since = self._now()
+                except (Unavailable, TimeoutError):
+                    again.append(places[partition])
+                    self._look_again[partition] = self._now() + _FIND_AGAIN
+            for partition, worker in places.items():
+                now_there = self._assignment.workers.get(partition)
+                if (now_there, worker.workload, worker.reads) != before[partition]:
+                    del found[partition]
+                    again.append(worker)
+            were_taken = self._accept(found)
+            for worker in again:
+                worker.resume()
+        finally:
+            for worker in places.values():
+                worker.reads += 1
         return were_taken
 
     def _choose(self) -> tuple[list[PartitionWorker], int, float]:
@@ -288,7 +348,11 @@ class Poller:
             for worker in loads:
                 worker.catch_up()
         workers, records = self._flow.look(loads)
-        workers = [worker for worker in workers if not worker.is_full]
+        workers = [
+            worker
+            for worker in workers
+            if not worker.is_full and self._look_again.get(worker.partition, now) <= now
+        ]
         if not is_limited:
             # With less than that a partition may go without for long, and is not stuck.
             for worker in workers:

@@ -144,6 +144,8 @@ class PartitionWorker:
         workload: What it holds; empty while the partition is not served.
         problem: What went wrong last and is not fixed, in a sentence.
         is_full: Whether the ledger had no room for what was polled last.
+        reads: Odd while polled records wait to be taken in, so that the consumer is ahead of the
+            workload; another number once they are, and once reading begins elsewhere.
         past: Records that were there before the group had committed anything; else 0.
         last_progress: When a record came in, was answered or was committed.
     """
@@ -153,6 +155,7 @@ class PartitionWorker:
         self.state = State.STARTING
         self.problem: str | None = None
         self.is_full = False
+        self.reads = 0
         self.past = 0
         self._answers = answers
         self._context = context
@@ -273,6 +276,7 @@ class PartitionWorker:
 
     def resume(self) -> None:
         """The consumer has forgotten where it was: go on where reading stopped."""
+        self.reads += 2
         if self.state is State.RUNNING:
             self._context.consumer.start_at(self.partition, self.workload.position)
 
@@ -409,11 +413,12 @@ class PartitionWorker:
             )
             return CommitPoint(committed.offset, committed.offset)
         tenants = self._context.tenants
-        is_known = tenants is not None and tenants.rule == point.rule
+        is_known = tenants is not None and tenants.parks and tenants.rule == point.rule
         if point.parked and not (is_known and self._context.ordering != "partition"):
             raise LedgerUnreadable(
                 f"The offset committed at {point.base} leaves events of {len(point.parked)} tenants"
-                " for later, and stream.tenant_from or the ordering of the stage has changed since:"
+                " for later, and stream.tenant_from, or the ordering or input of the stage, has"
+                " changed since:"
                 " set it as it was until they are done; or stop the stage and set the ledger"
                 " aside, which repeats what it says is done (`pipeline offsets reset STAGE --to"
                 " current`)."

@@ -12,6 +12,7 @@ from itertools import pairwise
 from random import Random
 
 from pipeline.config import Delivery, Ordering, StreamSettings
+from pipeline.model.errors import Unavailable
 from pipeline.stream import ledger
 from pipeline.stream.engine import Engine
 from pipeline.stream.ledger import OffsetLedger
@@ -24,6 +25,7 @@ from pipeline.testing.memory_broker import TransactionState
 GROUP = "pipeline.stage"
 SESSION_TIMEOUT = 1.0
 REBALANCE_TIMEOUT = 2.0
+_SLOW_SHARE, _AWAY_SHARE = 0.2, 0.05
 PATIENCE = 120.0
 """Virtual seconds after the last disruption in which everything must be committed."""
 
@@ -176,6 +178,7 @@ class History:
         self.scenario = Scenario.of(self.random, delivery)
         # Draws of its own: a seed without tenants is the same history as ever.
         self._whims = Random(seed) if has_tenants else None
+        self._is_decoded = seed % 2 == 1
         self._waiting = Whims()
         self._ordering = ordering or self.scenario.ordering
         self._break_sessions = break_sessions
@@ -239,10 +242,20 @@ class History:
         return process
 
     def _tenants(self) -> Tenants | None:
-        """Each key is a tenant's."""
+        """Each key is a tenant's; in every other history it takes time to find out whose."""
         if self._whims is None:
             return None
-        return Tenants("key", lambda record: (record.key or b"").decode(), lambda: self._waiting)
+        if not self._is_decoded:
+            return Tenants("key", lambda each: (each.key or b"").decode(), lambda: self._waiting)
+        return Tenants("key", lambda each: each.tenant, lambda: self._waiting, find=self._find)
+
+    async def _find(self, record: Received) -> str:
+        """Whose it is, found at once, late, or not now."""
+        if self._whims is not None and (chance := self._whims.random()) < _SLOW_SHARE:
+            await asyncio.sleep(chance * 3)
+            if chance < _AWAY_SHARE and not self.faults.is_calm:
+                raise Unavailable("the registry is away")
+        return (record.key or b"").decode()
 
     async def _change_tenants(self) -> None:
         """Now this tenant may go on, now that."""
