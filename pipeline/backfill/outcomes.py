@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.backfill.journal import Job, Tally, custom_id
-from pipeline.cascade.deciding import CascadePolicy, known_or_query
+from pipeline.cascade.deciding import CascadePolicy, known_or_query, known_whole
 from pipeline.cascade.parts import splitter_of
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.processor import Processor
@@ -124,12 +124,14 @@ class BatchStage:
                 return []
             splitter = splitter_of(case)
             query: Query[Any] | KnownResult[Any] | None = None
+            own = self.policy[self.stage.name, Tier.HAIKU]
             if splitter is not None:
+                if await known_whole(self.reading, own, self.stage, case.event) is not None:
+                    return []
                 query = await self.reading.ask_where_documents_begin(
                     self.stage, case.event, splitter
                 )
             if query is None:
-                own = self.policy[self.stage.name, Tier.HAIKU]
                 query, _ = await known_or_query(
                     self.reading, own, Tier.HAIKU, self.stage, case.event
                 )

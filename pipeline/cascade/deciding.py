@@ -59,11 +59,20 @@ from pipeline.model.records import (
     DeadLetterReason,
     Doubt,
     Provenance,
+    SourcePart,
     Tier,
     Usage,
 )
-from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
-from pipeline.stages.files.splitting import Splitter
+from pipeline.stages.api import (
+    Answer,
+    RawEvent,
+    Rewording,
+    Stage,
+    Structured,
+    differences,
+    label_of,
+)
+from pipeline.stages.files.splitting import EventPart, Splitter
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -134,7 +143,15 @@ class CascadePolicy:
         splitter = splitter_of(case)
         if splitter is None:
             return [await decide(case)]
+        known: KnownResult[Any] | None = None
         try:
+            if self.tier is Tier.HAIKU:
+                own = self.policy[case.stage.name, self.tier]
+                known = await known_whole(self.reading, own, case.stage, case.event)
+            if known is not None:
+                one = case_of(case, EventPart(case.event, SourcePart(number=1, of=1)))
+                at = case.source.timestamp
+                return [(one, await self.decide(case.stage, case.event, at=at, known=known))]
             asked, parts = await self._find_parts(case, splitter, tenant)
         except FileUnavailable as failure:
             asked, parts = unanswered(failure), []
@@ -173,12 +190,19 @@ class CascadePolicy:
         return found, [case_of(case, part) for part in parts]
 
     async def decide(
-        self, stage: Stage[RawT, AnswerT], event: RawT, *, at: datetime, tenant: str = ""
+        self,
+        stage: Stage[RawT, AnswerT],
+        event: RawT,
+        *,
+        at: datetime,
+        tenant: str = "",
+        known: KnownResult[AnswerT] | None = None,
     ) -> Decision[AnswerT]:
         """Ask and decide; `at`, the raw record's timestamp, draws the random sample.
 
         What the event says itself the first tier takes without asking, unless it is doubted: then
         it is asked about as any other, and what speaks against it does against the answer, too.
+        With `known` that was found out before.
 
         Raises:
             InvalidEvent: The event's file is not what it says it is, the API takes no such request,
@@ -186,7 +210,11 @@ class CascadePolicy:
         """
         own = self.policy[stage.name, self.tier]
         try:
-            about, against = await known_or_query(self.reading, own, self.tier, stage, event)
+            about, against = (
+                (known, ())
+                if known is not None
+                else await known_or_query(self.reading, own, self.tier, stage, event)
+            )
         except FileUnavailable as failure:
             found: TierAnswer[AnswerT] = unanswered(failure)
         else:
@@ -275,6 +303,19 @@ async def known_or_query(
     if tier is Tier.HAIKU and not own.doubts(about.signals):
         return about, about.signals
     return await reading.ask_about(stage, event, lambda _: about.query()), about.signals
+
+
+async def known_whole(
+    reading: Reading, own: StagePolicy, stage: Stage[RawT, AnswerT], event: RawT
+) -> KnownResult[AnswerT] | None:
+    """What a file says itself, where that is accepted: then it is one document, of all its pages.
+
+    Raises as `known_or_query`.
+    """
+    if not isinstance(stage, Structured):
+        return None
+    found = await reading.read_or_ask(stage, event)
+    return found if isinstance(found, KnownResult) and not own.doubts(found.signals) else None
 
 
 def read_from(known: KnownResult[Any]) -> TierAnswer[Any]:

@@ -72,13 +72,16 @@ class FileLimits:
 
 
 Purpose = Literal["send", "show_pages", "cut"]
+TEXT_LAYER = "text layer"
+"""The name of the text of a PDF file to which XML is attached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One file to check and prepare; `field` is where the event has it, for error messages.
 
-    If `attached`, the XML files in a PDF file are wanted, too.
+    If `attached`, the XML files in a PDF file are wanted, too, and where there are some its text:
+    it comes as a part of its own.
 
     It is made what is sent or, for a file of pages, what shows where documents begin in it, or a
     PDF file of each of the `pages`.

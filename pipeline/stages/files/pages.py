@@ -6,6 +6,7 @@ as a picture of a fifth of the tokens that the page itself takes. PDFium draws i
 """
 
 import io
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,6 +21,8 @@ _JPEG_QUALITY = 60
 _TEXT_FROM = 80
 """Characters below which a page is a picture with little else: the stamp of a scanner, say."""
 _SHOWN_OF_BEGINNING, _SHOWN_OF_END = 700, 200
+_MOST_TEXT = 200_000
+_TEXT_SECONDS = 1.0
 _TO_OTHER_PAGES = ("/Annots", "/B", "/StructParents")
 _NOT_SHOWN = "(this page cannot be shown)"
 _PICTURE_FOLLOWS = "(the next picture)"
@@ -64,6 +67,29 @@ def _shown(page: Any) -> str | Image:  # noqa: ANN401 - of a library without typ
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=_JPEG_QUALITY)
     return Image("image/jpeg", file.getvalue())
+
+
+def text_layer(data: bytes) -> str:
+    """What is printed on the pages of a sound PDF file as text; empty where not all can be read.
+
+    It is read by PDFium, of the extra `split`: without that, and of more than can be read within a
+    second, it is empty.
+    """
+    try:
+        import pypdfium2  # noqa: PLC0415 - an extra
+    except ImportError:
+        return ""
+    until, pages, size = time.monotonic() + _TEXT_SECONDS, [], 0
+    try:
+        document = pypdfium2.PdfDocument(data)
+        for page in document:
+            pages.append(page.get_textpage().get_text_range())
+            size += len(pages[-1])
+            if size > _MOST_TEXT or time.monotonic() > until:
+                return ""
+    except pypdfium2.PdfiumError:
+        return ""
+    return "\n".join(pages)
 
 
 def cut_pdf(data: bytes, parts: Iterable[Pages]) -> Iterator[Pdf]:
