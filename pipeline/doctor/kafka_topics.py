@@ -208,13 +208,23 @@ def check_broker_sizes(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 def check_cleaning(site: Site, cluster: Cluster) -> Iterator[Finding]:
     """Finds compaction of a topic, which deletes events that are not processed; a short
-    retention.
+    retention. Of stages that pass tombstones on it is meant.
     """
     names = TopicNames.under(site.settings)
-    sources = {name for read in _sources(site.settings, cluster).values() for name in read}
+    read_by = _sources(site.settings, cluster)
+    sources = {name for read in read_by.values() for name in read}
+    tables = site.settings.stages.by_name()
+    passing = {each for each in read_by if each in tables and tables[each].output.tombstones}
+    meant = {name for each in passing for name in (*read_by[each], *names.results_of(each))}
+    meant -= {name for each in read_by.keys() - passing for name in read_by[each]}
     for topic in cluster.topics.values():
         policy = topic.configs.get("cleanup.policy", "")
-        if "compact" in policy and topic.name not in names.compacted:
+        if "compact" in policy and topic.name in meant:
+            yield ok(
+                f"{topic.name} is compacted: of records with the same key that wait the last one "
+                "is handled, and tombstones are passed on."
+            )
+        elif "compact" in policy and topic.name not in names.compacted:
             finding = failed if topic.name in sources else warning
             yield finding(
                 f"{topic.name} is compacted (cleanup.policy={policy}).",

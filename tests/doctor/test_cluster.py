@@ -114,6 +114,18 @@ def test_a_compacted_topic_is_reported(name: str, verdict: Verdict) -> None:
     reported(check_cleaning(site(), seen), verdict, f"{name} is compacted", "cleanup.policy=delete")
 
 
+def test_a_compacted_topic_is_what_a_stage_that_passes_tombstones_on_wants() -> None:
+    compacted = {"cleanup.policy": "compact"}
+    seen = cluster(topic("tickets.raw", configs=compacted))
+    wants = site(stages={"tickets": {"output": {"tombstones": True}}})
+    fine(check_cleaning(wants, seen))
+    # Another stage that reads it does not.
+    other = {"input": {"topics": ["tickets.raw"]}}
+    both = {"tickets": {"output": {"tombstones": True}}, "texts": other}
+    mixed = site(stages=both, enabled=["tickets", "texts"])
+    reported(check_cleaning(mixed, seen), FAILED, "tickets.raw is compacted")
+
+
 def test_a_short_retention_is_reported_where_something_waits() -> None:
     hour = {"retention.ms": str(3_600_000)}
     seen = cluster(topic("tickets.raw", configs=hour))
