@@ -6,11 +6,11 @@ part by part.
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, partial, reduce
-from itertools import chain
+from itertools import chain, islice
 from operator import add
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -56,8 +56,10 @@ from pipeline.model.questions import (
     Signal,
 )
 from pipeline.model.records import (
+    MOST_EVIDENCE,
     DeadLetterReason,
     Doubt,
+    Evidence,
     Provenance,
     Tier,
     Usage,
@@ -105,6 +107,7 @@ class Decision(TierAnswer[AnswerT]):
 
     doubts: tuple[Doubt, ...]
     provenance: Provenance
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(eq=False)
@@ -198,7 +201,14 @@ class CascadePolicy:
         if own.second_opinion:
             found = await self.second_opinion(stage, event, found, tenant=tenant)
         sample = audit_doubts(stage.name, event.id, at, own.audit_share) if own.audit_share else ()
-        return self._decision(stage, found, sample)
+        decision = self._decision(stage, found, sample)
+        # Who reviews an answer looks for its values first; what is escalated is asked again.
+        is_sought = self.tier is Tier.SONNET if decision.doubts else own.evidence
+        if is_sought and decision.answer is not None:
+            masks = bool(self.reading.masking.rules(stage.name))
+            evidence = await evidence_of(stage, event, decision.answer, masks=masks)
+            return replace(decision, evidence=evidence)
+        return decision
 
     def _decision(
         self,
@@ -255,6 +265,50 @@ class CascadePolicy:
             seconds=first.seconds + second.seconds,
             prompts=first.prompts | second.prompts,
         )
+
+
+async def evidence_of(
+    stage: Stage[Any, Any], event: RawEvent, answer: Answer, *, masks: bool = False
+) -> tuple[Evidence, ...]:
+    """Where the stage finds the values of an answer; nothing where it fails, which costs no event.
+
+    Where the stage `masks` personal data, a passage is named by its place alone: it may hold what
+    the result does not.
+    """
+    find = getattr(stage, "evidence", None)
+    if find is None:
+        return ()
+
+    def found() -> tuple[Evidence, ...]:
+        places = tuple(islice(of_stage(stage.name, find, event, answer), MOST_EVIDENCE))
+        if not masks:
+            return places
+        values = frozenset(_texts_in(of_stage(stage.name, stage.result, event, answer)))
+        return tuple(
+            each if each.quote in values else each.model_copy(update={"quote": None})
+            for each in places
+        )
+
+    try:
+        is_slow = getattr(stage, "checks_slowly", False) or is_long(event)
+        return await asyncio.to_thread(found) if is_slow else found()
+    except InvalidEvent as failure:
+        log.warning("no_evidence", stage=stage.name, because=failure.detail)
+        return ()
+
+
+def _texts_in(value: Any) -> Iterator[str]:  # noqa: ANN401 - any part of a result
+    match value:
+        case str():
+            yield value
+        case BaseModel():
+            yield from _texts_in(dict(value))
+        case dict():
+            for each in value.values():
+                yield from _texts_in(each)
+        case list() | tuple():
+            for each in value:
+                yield from _texts_in(each)
 
 
 async def known_or_query(

@@ -65,13 +65,15 @@ class StagePolicy:
 
     `of_label` is what is different where a label was chosen, without regard to case. `audit_share`
     of the keys are doubted whatever the answer is. With `second_opinion` the same tier is asked
-    again where its answer is unsure. `settings` is the digest of all that is set about it.
+    again where its answer is unsure. With `evidence` it is said where its values were read.
+    `settings` is the digest of all that is set about it.
     """
 
     thresholds: Thresholds
     of_label: Mapping[str, Thresholds] = field(default_factory=dict)
     audit_share: float = 0.0
     second_opinion: bool = False
+    evidence: bool = False
     settings: str = ""
 
     def thresholds_of(self, label: str | None) -> Mapping[str, float]:
@@ -121,6 +123,7 @@ class Policy(dict[tuple[str, Tier], StagePolicy]):
                 found[name, tier] = StagePolicy(
                     table.of(tier).changed_by(own.of(tier)),
                     {label.casefold(): changes.of(tier) for label, changes in own.labels.items()},
+                    evidence=stage.evidence,
                     settings=digest,
                 )
             found[name, Tier.HAIKU] = replace(
@@ -132,7 +135,9 @@ class Policy(dict[tuple[str, Tier], StagePolicy]):
 
 
 _DECIDE_NOTHING: Any = {
-    **dict.fromkeys(("budget_usd_per_hour", "budget_usd_per_day", "ordering", "output"), True),
+    **dict.fromkeys(
+        ("budget_usd_per_hour", "budget_usd_per_day", "ordering", "output", "evidence"), True
+    ),
     "input": {"topics", "pattern"},
 }
 """Settings of a stage that change no answer, and nothing of what becomes of it."""

@@ -145,6 +145,7 @@ class Processor:
             source=case.source,
             timing=timing,
             provenance=decision.provenance,
+            evidence=decision.evidence,
         )
 
     def _doubted(self, case: Case, decision: Decision[Any], timing: Timing) -> Escalation | Review:
@@ -189,6 +190,7 @@ class Processor:
             timing=timing,
             provenance=decision.provenance,
             haiku_provenance=before.provenance,
+            evidence=list(decision.evidence),
         )
 
     def _report_audit(self, case: Case, decision: Decision[Any]) -> None:

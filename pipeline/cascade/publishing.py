@@ -33,6 +33,7 @@ from pipeline.model.records import (
     Enriched,
     Escalation,
     EscalationSummary,
+    Evidence,
     Provenance,
     Review,
     Source,
@@ -78,6 +79,7 @@ def enriched(
     source: Source,
     timing: Timing,
     provenance: Provenance | None,
+    evidence: Sequence[Evidence] = (),
 ) -> Enriched[Any]:
     """The record of `<stage>.enriched`, decided by a model or a person.
 
@@ -108,6 +110,7 @@ def enriched(
         source=source,
         timing=timing,
         provenance=provenance,
+        evidence=list(evidence),
     )
     return built
 

@@ -151,11 +151,17 @@ class Extracting(Section):
     )
 
 
+_EVIDENCE = (
+    "whether results say where in the event their values were read; review items do in any case"
+)
+
+
 class StageSettings(Section):
     """What every stage has."""
 
     ordering: Ordering = setting("key", "what runs one at a time, in order")
     max_text_chars: Count = setting(200_000, "longer texts are dead letters")
+    evidence: bool = setting(False, _EVIDENCE)
     audit_share: Share = setting(0.01, "share of the events that go to Sonnet whatever Haiku says")
     events_per_request: Annotated[int, Field(ge=1, le=100)] = setting(
         1, "small events that share one request to Haiku; evaluate before raising it"
@@ -206,6 +212,7 @@ class OwnStage:
 class TicketSettings(Extracting, StageSettings):
     """Classification and routing of support tickets."""
 
+    evidence: bool = setting(True, _EVIDENCE)
     intents: Labels = _labels(
         "of which each event is one",
         billing="Invoices, charges, payments, refunds, prices of an existing plan.",
@@ -344,6 +351,7 @@ class Agent(Label):
 class RequestSettings(StageSettings):
     """The policy gate: which agent, which tools and which model a request gets."""
 
+    evidence: bool = setting(True, _EVIDENCE)
     agents: Annotated[list[Agent], Field(min_length=2), AfterValidator(checked_labels)] = Field(
         description="of which each request gets one",
         default=[
@@ -385,6 +393,7 @@ class RequestSettings(StageSettings):
 class CodeSettings(StageSettings):
     """Documentation of functions and classes."""
 
+    evidence: bool = setting(True, _EVIDENCE)
     max_text_chars: Count = setting(40_000, "longer sources are dead letters")
     python_style: Literal["google", "numpy"] = setting("google", "of docstrings")
 

@@ -100,6 +100,7 @@ Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 Duration = Annotated[float, Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)]
 PartitionNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Offset = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Tier(StrEnum):
@@ -116,6 +117,14 @@ Decider = Tier | Literal["document"]
 DecidedBy = Literal["haiku", "sonnet", "human", "document"]
 FORGOTTEN = "forgotten"
 """The reason of a mark: a person had the record's key forgotten, so it is never published again."""
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _is_empty(values: list[Any]) -> bool:
+    return not values
 
 
 class Record(BaseModel):
@@ -245,6 +254,63 @@ class Provenance(Record):
     )
 
 
+MOST_EVIDENCE = 100
+"""Places in one record: those of an invoice with some thirty lines."""
+LONGEST_QUOTE = 300
+"""Characters of one: a passage of some forty words."""
+
+
+class Evidence(Record):
+    """Where a value of the result was read: a span of a text of the event, or a place in its file.
+
+    With neither a span nor a box, the quote is the model's own and was not looked up.
+    """
+
+    field: str = Field(max_length=300, description="JSON Pointer into `result`.")
+    source: Literal["text", "file"]
+    input: str = Field(
+        max_length=100, description="The field of the raw event that it is in, e.g. `body`."
+    )
+    start: int | None = Field(
+        None,
+        ge=0,
+        le=MOST_COUNT,
+        exclude_if=_is_none,
+        description="Of the span in that text, in Unicode code points from 0.",
+    )
+    end: int | None = Field(
+        None, ge=0, le=MOST_COUNT, exclude_if=_is_none, description="After its last code point."
+    )
+    page: int | None = Field(
+        None, ge=1, le=MOST_COUNT, exclude_if=_is_none, description="Of the file, from 1."
+    )
+    box: list[Share] | None = Field(
+        None,
+        min_length=4,
+        max_length=4,
+        exclude_if=_is_none,
+        description="On the page: left, top, right and bottom, as shares of its width and height.",
+    )
+    quote: str | None = Field(
+        None,
+        max_length=LONGEST_QUOTE,
+        exclude_if=_is_none,
+        description="What is written there, to the letter; absent where the stage masks personal "
+        "data and the passage is not itself a value of the result.",
+    )
+
+
+EvidenceList = Annotated[
+    list[Evidence],
+    Field(
+        max_length=MOST_EVIDENCE,
+        exclude_if=_is_empty,
+        description="Where values of the result were read, as far as that could be found; of a "
+        "review item those of `sonnet_result`.",
+    ),
+]
+
+
 class EscalationSummary(Record, Generic[ResultT]):
     """Why the first answer was not accepted, and what it was."""
 
@@ -278,6 +344,7 @@ class Enriched(Record, Generic[ResultT]):
         None,
         description="What produced the answer of `model`; null where that was not recorded yet.",
     )
+    evidence: EvidenceList = []
 
 
 class Escalation(Record):
@@ -320,6 +387,7 @@ class Review(Record):
     haiku_provenance: Provenance | None = Field(
         None, description="What produced Haiku's answer; null where that was not recorded yet."
     )
+    evidence: EvidenceList = []
 
 
 class Handled(Record):

@@ -24,7 +24,7 @@ from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.printable import on_one_line, printable, readable, shortened
-from pipeline.model.records import Review, Tier, Timing, Unusable, read_record
+from pipeline.model.records import Evidence, Review, Tier, Timing, Unusable, read_record
 from pipeline.operators.files import usable
 from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
 from pipeline.operators.listing import COLUMN, Listing, handled_cell
@@ -366,8 +366,16 @@ def enriched(
             model_seconds=review.timing.model_seconds,
         ),
         provenance=review.provenance,
+        evidence=_evidence_kept(review, result),
     )
     return publication(item.record, record, topics, outputs).records
+
+
+def _evidence_kept(review: Review, result: BaseModel) -> list[Evidence]:
+    """What was read of Sonnet's answer, of those of its fields that are published as they were."""
+    before, published = review.sonnet_result or {}, result.model_dump(mode="json", by_alias=True)
+    same = {name for name, value in before.items() if published.get(name) == value}
+    return [each for each in review.evidence if each.field.lstrip("/").partition("/")[0] in same]
 
 
 def label_line(item: ReviewItem, stage: AnyStage, result: BaseModel) -> bytes:

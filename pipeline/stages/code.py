@@ -9,7 +9,7 @@ import ast
 import re
 import textwrap
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,8 +17,10 @@ from pydantic import Field
 
 from pipeline.config import CodeSettings
 from pipeline.model.questions import Question, Signal, Text
+from pipeline.model.records import Evidence
 from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.text_quality import NO_TEXT, is_blank, stated, visible
 from pipeline.stages.fields.asking import Answer, Section, Strict, question_for
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
@@ -155,6 +157,10 @@ class Code(JsonStage[CodeEvent]):
             *([] if answer.summary.strip() else [Signal("missing_field", 1.0, "summary: empty.")]),
             *injection_signals(event.source),
         ]
+
+    def evidence(self, event: CodeEvent, answer: CodeAnswer) -> Iterator[Evidence]:
+        text = Places(event.source, "source")
+        yield from text.evidence("/name", text.of_copy(answer.quote))
 
     def result(self, event: CodeEvent, answer: CodeAnswer) -> CodeResult:
         parameters, returns, raises = (

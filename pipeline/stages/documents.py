@@ -16,8 +16,10 @@ from pydantic import Field
 
 from pipeline.config import DocumentSettings
 from pipeline.model.questions import MultiStepQuery, Query, Signal, Text
+from pipeline.model.records import Evidence
 from pipeline.stages.checks import evidence, text_quality
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.text_quality import is_blank, stated
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
@@ -28,6 +30,8 @@ ANSWER_TOKENS = 3000
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s+[^\sa-z]|\s*$)|[。！？]")
 _SPELT_UP_TO = 20
 """Numbers up to here are often spelt in one of two texts and not in the other."""
+_QUOTES_SHOWN = 20
+"""Of a document that was asked in parts: each part has two to four."""
 _SCANNED_TOKENS = 40_000
 """Of a text that is searched for instructions to a model as a whole."""
 _ROLE = """\
@@ -269,6 +273,16 @@ class Documents(JsonStage[DocumentEvent]):
             *injection_signals(*parts_of(text, _SCANNED_TOKENS)),
             *text_quality.length_signals(max(parts_of(text, self._settings.part_tokens), key=len)),
         ]
+
+    def evidence(self, event: DocumentEvent, answer: DocumentAnswer) -> Iterator[Evidence]:
+        text = Places(event.text, "text")
+        for quote in answer.quotes[:_QUOTES_SHOWN]:
+            yield from text.evidence("/summary", text.of_copy(quote))
+        for at, action in enumerate(answer.actions):
+            for name, value in (("owner", stated(action.owner)), ("due", stated(action.due))):
+                if value is not None:
+                    yield from text.evidence(f"/actions/{at}/{name}", text.of_copy(value))
+        yield from self._extraction.evidence(answer, text)
 
     def result(self, event: DocumentEvent, answer: DocumentAnswer) -> DocumentResult:  # noqa: ARG002
         return DocumentResult(

@@ -6,22 +6,23 @@ An e-invoice is read from its own data, and asked about only where these do not 
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import Field, PlainSerializer, WithJsonSchema
 
 from pipeline.config import InvoiceField, InvoiceSettings
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import KnownResult, Part, Pdf, Question, Signal, Text
-from pipeline.model.records import DeadLetterReason
+from pipeline.model.records import DeadLetterReason, Evidence
 from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.arithmetic import check_totals, odd_lines
 from pipeline.stages.checks.evidence import ambiguous, not_found, quote_signals
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.text_index import TextIndex, value_signals
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.amounts import format_amount
@@ -29,6 +30,7 @@ from pipeline.stages.fields.dates import is_plausible
 from pipeline.stages.fields.einvoice import EInvoice, read_einvoice
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
 from pipeline.stages.fields.invoice_answer import AMOUNTS, HEAD, InvoiceAnswer, Reading, read_answer
+from pipeline.stages.fields.invoice_places import invoice_evidence
 from pipeline.stages.files.media import MEDIA_TYPES
 from pipeline.stages.files.raw_events import FileEvent, Files, text_too_long
 from pipeline.stages.files.xml import XML, Element, XmlRefused, parse_xml, without_files
@@ -85,10 +87,13 @@ _NAMED = 5
 _DESCRIBED = 0.5
 """Of the letters of a description: less than that was not read, but made up."""
 _CONTRADICTS = "document_contradicts"
+_READINGS_KEPT = 8
+"""Of answers, which are read to be checked, to be published and to say where they are from."""
 _PARSED_AT_ONCE = threading.BoundedSemaphore(4)
 """XML documents, of which one may take some 60 MB as a tree."""
 _ODD_LINES = 0.3
 """Quantity times price holds on 0.7 of true invoices, so it does not count by default."""
+T = TypeVar("T")
 DecimalString = Annotated[
     Decimal,
     PlainSerializer(format_amount, return_type=str),
@@ -159,6 +164,7 @@ class Invoices:
         self._extraction = FieldExtractor(settings.fields)
         # What is published is read with the index that the checks have just made.
         self._indexed = lru_cache(maxsize=2)(TextIndex)
+        self._readings = lru_cache(maxsize=_READINGS_KEPT)(self._read_first)
         self._question = asking.question_for(
             self.name,
             self._extraction.extended(InvoiceAnswer),
@@ -281,6 +287,13 @@ class Invoices:
             *text_quality.length_signals(text),
         ]
 
+    def evidence(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Iterator[Evidence]:
+        if event.text is None:
+            return
+        text = Places(event.text, "text")
+        yield from invoice_evidence(text, answer, self._read(event, answer))
+        yield from self._extraction.evidence(answer, text)
+
     def result(self, event: InvoiceEvent, answer: InvoiceAnswer) -> InvoiceResult:
         """Empty strings become null, and so does what cannot be right."""
         reading = self._read(event, answer)
@@ -291,8 +304,26 @@ class Invoices:
         return _result(reading, lines, answer.legibility, self._extraction.read(answer))
 
     def _read(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Reading:
-        index = None if event.text is None else self._indexed(event.text)
-        return read_answer(answer, tolerance=self._settings.amount_tolerance, index=index)
+        return self._readings(_Itself(event), _Itself(answer))
+
+    def _read_first(
+        self, event: "_Itself[InvoiceEvent]", answer: "_Itself[InvoiceAnswer]"
+    ) -> Reading:
+        index = None if event.value.text is None else self._indexed(event.value.text)
+        return read_answer(answer.value, tolerance=self._settings.amount_tolerance, index=index)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Itself(Generic[T]):
+    """A value that is compared by what it is, not by what it holds."""
+
+    value: T
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
 def _result(

@@ -2,14 +2,16 @@
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
 from pipeline.config import TextSettings
 from pipeline.model.questions import Query, Signal, Text
+from pipeline.model.records import Evidence
 from pipeline.stages.checks import evidence, text_quality
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
@@ -130,11 +132,16 @@ class Texts(JsonStage[TextEvent]):
             *injection_signals(event.text),
         ]
 
+    def evidence(self, event: TextEvent, answer: TextAnswer) -> Iterator[Evidence]:
+        text = Places(event.text, "text")
+        yield from text.evidence("/intent", text.of_copy(answer.quote))
+        for name in ("dates", "emails", "phones"):
+            for at, value in enumerate(_each_once(getattr(answer, name))):
+                yield from text.evidence(f"/{name}/{at}", text.of_copy(value))
+        yield from self._extraction.evidence(answer, text)
+
     def result(self, event: TextEvent, answer: TextAnswer) -> TextResult:  # noqa: ARG002
-        dates, emails, phones = (
-            list(dict.fromkeys(each.strip() for each in found if not text_quality.is_blank(each)))
-            for found in (answer.dates, answer.emails, answer.phones)
-        )
+        dates, emails, phones = map(_each_once, (answer.dates, answer.emails, answer.phones))
         return TextResult(
             cleaned_text=answer.cleaned_text.strip(),
             dates=dates,
@@ -148,6 +155,10 @@ class Texts(JsonStage[TextEvent]):
 def _longest_answer(event: TextEvent) -> int:
     """In tokens; the clean form is about as long as the text itself."""
     return min(16_000, 500 + len(event.text))
+
+
+def _each_once(values: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(each.strip() for each in values if not text_quality.is_blank(each)))
 
 
 def _list_signals(answer: TextAnswer, text: str, source: str) -> list[Signal]:

@@ -1,6 +1,6 @@
 """Support tickets: what they are about, how urgent, in which language, and where they go."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -8,9 +8,11 @@ from pydantic import Field
 
 from pipeline.config import TicketSettings
 from pipeline.model.questions import Query, Signal, Text
+from pipeline.model.records import Evidence
 from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places, copied_from
 from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
@@ -142,6 +144,13 @@ class Tickets(JsonStage[TicketEvent]):
             *injection_signals(*texts),
             *text_quality.length_signals(*texts),
         ]
+
+    def evidence(self, event: TicketEvent, answer: TicketAnswer) -> Iterator[Evidence]:
+        texts = [Places(event.body, "body")]
+        if event.subject:
+            texts.append(Places(event.subject, "subject"))
+        yield from copied_from(texts, "/intent", answer.quote)
+        yield from self._extraction.evidence(answer, *texts)
 
     def result(self, event: TicketEvent, answer: TicketAnswer) -> TicketResult:  # noqa: ARG002
         return TicketResult(

@@ -190,6 +190,25 @@ def fold(text: str) -> str:
     return text.lower() if text.isascii() else text.translate(_FOLDING)
 
 
+class _FoldingInPlace(dict[int, str]):
+    """The same for each character that becomes one; the others stay in lower case, or as is."""
+
+    def __missing__(self, code: int) -> str:
+        options = (_FOLDING[code], chr(code).lower(), chr(code))
+        folded = next(each for each in options if len(each) == 1)
+        if code < _BEYOND_BASIC:
+            self[code] = folded
+        return folded
+
+
+_FOLDING_IN_PLACE = _FoldingInPlace()
+
+
+def fold_in_place(text: str) -> str:
+    """A text folded so that each of its characters stays in its place."""
+    return text.lower() if text.isascii() else text.translate(_FOLDING_IN_PLACE)
+
+
 _DAMAGE_WEIGHT = 5
 """A text of which a tenth is damaged has lost words: strength 0.5. A fifth of it leaves little."""
 _LEAST_STRENGTH = 0.1

@@ -4,7 +4,7 @@ An answer holds them as strings, empty where the content does not say: nullable 
 up the unions that the API takes, and no digit is lost to a float.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -20,7 +20,9 @@ from pydantic import (
 
 from pipeline.config import ExtraField
 from pipeline.model.questions import Signal
+from pipeline.model.records import Evidence
 from pipeline.stages.checks.evidence import ambiguous, not_found, quotes_found
+from pipeline.stages.checks.places import Places, Span, copied_from
 from pipeline.stages.checks.text_index import TextIndex
 from pipeline.stages.checks.text_quality import stated
 from pipeline.stages.fields.amounts import format_amount, read_amount
@@ -164,6 +166,23 @@ class FieldExtractor:
                 found.append(not_found(f"{FIELDS}.{field.name}"))
         return found
 
+    def evidence(
+        self, answer: Answer, *texts: Places, within: str = f"/{FIELDS}"
+    ) -> Iterator[Evidence]:
+        """Where the texts hold what is published; `within` is where a result has the fields."""
+        published = self.read(answer)
+        for field in self._fields:
+            pointer, value = f"{within}/{field.name}", published[field.name]
+            if isinstance(value, list):
+                for at, each in enumerate(value):
+                    yield from copied_from(texts, f"{pointer}/{at}", each)
+                continue
+            found = [(text, spans) for text in texts if (spans := _places(field, value, text))]
+            if len(found) == 1:
+                [(text, spans)] = found
+                beside = text.alike(field.name) if len(spans) > 1 else []
+                yield from text.evidence(pointer, spans, *beside)
+
     def _said(self, answer: Answer) -> dict[str, list[str]]:
         values = getattr(answer, FIELDS, None)
         said = {}
@@ -232,6 +251,17 @@ def _is_there(field: ExtraField, value: str, index: TextIndex) -> bool:
     if field.type == "date" and (day := parse_date(value)) is not None:
         return index.has_date(day) or index.has_day_without_year(day)
     return True
+
+
+def _places(field: ExtraField, value: object, text: Places) -> list[Span]:
+    """Where a text has a published value; nowhere for what was chosen, or is not known."""
+    if field.type == "text" and isinstance(value, str):
+        return text.of_copy(value)
+    if field.type in _NUMBERS and isinstance(value, str | int):
+        return text.of_number(Decimal(value))
+    if field.type == "date" and isinstance(value, str):
+        return text.of_date(date.fromisoformat(value))
+    return []
 
 
 def _is_plain(field: ExtraField, said: Sequence[str], index: TextIndex | None) -> bool:
