@@ -396,6 +396,11 @@ class CodeSettings(StageSettings):
     evidence: bool = setting(True, _EVIDENCE)
     max_text_chars: Count = setting(40_000, "longer sources are dead letters")
     python_style: Literal["google", "numpy"] = setting("google", "of docstrings")
+    run_examples: bool = setting(
+        False,
+        "whether examples of Python are asked for as interpreter sessions and run against the "
+        "source, in a child that can open, start and signal nothing (Linux with seccomp)",
+    )
 
 
 class TextSettings(Extracting, StageSettings):

@@ -18,6 +18,7 @@ from pipeline.config import DocumentSettings
 from pipeline.model.questions import MultiStepQuery, Query, Signal, Text
 from pipeline.model.records import Evidence
 from pipeline.stages.checks import evidence, text_quality
+from pipeline.stages.checks.claims import claim_signals
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.text_quality import is_blank, stated
@@ -307,10 +308,12 @@ def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
         yield from evidence.quote_signals("", text)
     elif missing := evidence.quotes_found(answer.quotes, text).count(False):
         yield Signal("evidence_not_found", 1.0, f"{missing} quotes are not in the document.")
-    written = "\n".join([answer.summary, *answer.key_points])
+    tasks = (action.task for action in answer.actions)
+    written = "\n".join([answer.summary, *answer.key_points, *tasks])
     if added := evidence.numbers_added(written, text, above=_SPELT_UP_TO):
         detail = f"{len(added)} numbers are not in the document."
         yield Signal("evidence_not_found", 0.9, detail)
+    yield from claim_signals(written, text, language=text_quality.known_language(answer.language))
     said = {
         "owners": [each.owner for each in answer.actions if stated(each.owner)],
         "due dates": [each.due for each in answer.actions if stated(each.due)],

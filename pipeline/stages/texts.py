@@ -10,6 +10,7 @@ from pipeline.config import TextSettings
 from pipeline.model.questions import Query, Signal, Text
 from pipeline.model.records import Evidence
 from pipeline.stages.checks import evidence, text_quality
+from pipeline.stages.checks.edits import edit_signals
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
@@ -189,4 +190,4 @@ def _cleaning_signals(cleaned: str, source: str) -> list[Signal]:
     if added := evidence.numbers_added(cleaned, source):
         detail = f"{len(added)} numbers are not in the text."
         found.append(Signal("evidence_not_found", 0.9, detail))
-    return found
+    return [*found, *edit_signals(cleaned, source)]
