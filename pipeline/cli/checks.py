@@ -216,7 +216,7 @@ def evaluate(
         aim=_aim(target_accuracy, preset_coverage, trial),
         compare=tuple(compare or ()),
         answers=answers,
-        place=_place(simulated=simulated, recorded=recorded),
+        place=place_of_models(simulated=simulated, recorded=recorded),
         recorded=recorded,
         baseline=baseline,
     )
@@ -257,7 +257,7 @@ def _aim(target: float, preset: float, trial: int | None) -> "Aim":
         raise UsageError(f"Nothing can be certified so: {error}.") from error
 
 
-def _place(*, simulated: bool, recorded: bool) -> str:
+def place_of_models(*, simulated: bool, recorded: bool) -> str:
     """Who answers, as the recording knows them; `UsageError` if there is no API to ask."""
     from pipeline.local.environment import API_KEY, BASE_URL
     from pipeline.model.errors import UsageError

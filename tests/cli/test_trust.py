@@ -77,3 +77,24 @@ def test_what_is_no_verdict_is_named(run: Run, tmp_path: Path, line: str, said: 
 def test_a_share_that_is_none_is_refused(run: Run, tmp_path: Path, wrong: tuple[str, ...]) -> None:
     file = verdicts(tmp_path, 5, 0)
     assert run("trust", *(file if part == "FILE" else part for part in wrong)).code == 2
+
+
+def test_a_judge_is_reported_by_its_agreement_with_people(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    source = "The parcel arrived on Monday and one cup was broken."
+    lines = [
+        {"id": str(n), "source": source, "a": "A cup was broken.", "b": "All is well.",
+         "verdict": "a" if n else None}
+        for n in range(3)
+    ]  # fmt: skip
+    file.write_text("\n".join(map(json.dumps, lines)))
+    ran = run("trust", "judge", str(file), "--simulated", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found["agreement"]["pairs"] == 2
+    assert sum(found["choices"].values()) == 1
+    assert found["model"].startswith("simulated-")
+    file.write_text(json.dumps({**lines[0], "verdict": None}))
+    ran = run("trust", "judge", str(file), "--simulated")
+    assert ran.code == 2
+    assert "has a person's verdict" in ran.err
