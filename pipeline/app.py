@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline.cascade.cap import EscalationCap, watch_progress
 from pipeline.cascade.deciding import CascadePolicy
+from pipeline.cascade.feedback import FEEDBACK, FeedbackHandler
 from pipeline.cascade.policy import opinions, policy_of, settings_digest
 from pipeline.cascade.processor import Handling, Processor
 from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
@@ -33,14 +34,16 @@ from pipeline.cascade.reading import (
     file_threads,
     stages_by_tier,
 )
+from pipeline.cascade.sampler import Sampler, open_sampler
 from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
 from pipeline.inputs.outputs import open_outputs
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
+from pipeline.kafka.connection import admin_client
 from pipeline.kafka.reader import read_topics
-from pipeline.kafka.topics import ESCALATIONS, TopicNames
+from pipeline.kafka.topics import ESCALATIONS, TopicNames, Topics
 from pipeline.kafka.writer import Writer
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.records import Tier, now
@@ -109,6 +112,7 @@ class App:
         """
         outputs = await self._open_outputs()
         delivery = await delivery_in_force(self._settings)
+        sampler = await open_sampler(self._settings)
         observed = instruments(self._settings, self._served, delivery=delivery.mode)
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
         models = self._settings.models
@@ -151,9 +155,14 @@ class App:
                     files=files,
                     throttle=cap if name == ESCALATIONS else None,
                     outputs=outputs,
+                    sampler=sampler,
                 )
                 for name in self._served
             }
+            if ESCALATIONS in self._served and self._topics.feedback is not None:
+                async with admin_client(self._settings.kafka) as admin:
+                    await Topics(admin).require([self._topics.feedback, self._topics.trust])
+                engines[FEEDBACK] = self.feedback_engine(brokers, metrics, tracer)
             for name, engine in engines.items():
                 health.add_readiness(f"stream.{name}", partial(why_not_ready, engine))
             health.add_readiness("models", conditions.not_answering)
@@ -245,6 +254,7 @@ class App:
         throttle: Throttle | None,
         files: Executor | None = None,
         outputs: Outputs = NO_OUTPUTS,
+        sampler: Sampler | None = None,
     ) -> Engine:
         """The consumer of a stage or of the escalations, not started yet."""
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
@@ -278,6 +288,7 @@ class App:
             tenant_of=tenant_of,
             tombstones_to=tombstones_to,
             outputs=outputs,
+            sampler=sampler,
         )
         read = self._topics.read_by(name)
         tenants = None
@@ -299,12 +310,35 @@ class App:
             throttle=throttle,
             observer=metrics,
             rescue=UnpublishableHandler(
-                name, self._topics.dead_letters, clock=clock, observer=metrics
+                name,
+                self._topics.dead_letters,
+                clock=clock,
+                observer=metrics,
+                trust=None if sampler is None else sampler.topic,
             ),
             asks=settings_digest(self._settings, *(sections if name == ESCALATIONS else [name])),
             tenants=tenants,
             pattern=read.pattern,
             handles_tombstones=bool(tombstones_to),
+        )
+
+    def feedback_engine(
+        self, brokers: Brokers, metrics: Metrics, tracer: OpenTelemetryTracer | None
+    ) -> Engine:
+        """The consumer of corrections, where there is a topic for them; not started yet."""
+        topics, clock = self._topics, partial(datetime.now, UTC)
+        handler = FeedbackHandler.from_settings(self._settings, clock=clock, observer=metrics)
+        return Engine(
+            FEEDBACK,
+            () if topics.feedback is None else (topics.feedback,),
+            Handling(FEEDBACK, handler, tracer),
+            brokers=brokers,
+            group=self._settings.kafka.group_prefix + FEEDBACK,
+            settings=self._settings.stream,
+            observer=metrics,
+            rescue=UnpublishableHandler(
+                FEEDBACK, topics.dead_letters, clock=clock, observer=metrics
+            ),
         )
 
 

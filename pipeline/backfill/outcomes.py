@@ -17,6 +17,7 @@ from pipeline.cascade.policy import Policy
 from pipeline.cascade.processor import Processor
 from pipeline.cascade.publishing import Outputs, UnpublishableHandler
 from pipeline.cascade.reading import AnyStage, RawEvents, Reading, is_for_another
+from pipeline.cascade.sampler import Sampler
 from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered, Succeeded
 from pipeline.inputs.adapter import Adapter, PassedOver
 from pipeline.kafka.topics import TopicNames
@@ -101,12 +102,17 @@ class BatchStage:
     reading: Reading = field(default_factory=Reading)  # builds the questions
     adapter: Adapter | None = None  # of records that are not the stage's own
     outputs: Outputs = field(default_factory=dict)  # in which form results are published
+    sampler: Sampler | None = None  # draws answers
     _abridge: UnpublishableHandler = field(init=False)
     _raw_events: RawEvents = field(init=False)
 
     def __post_init__(self) -> None:
         self._abridge = UnpublishableHandler(
-            self.stage.name, self.topics.dead_letters, clock=self.clock, observer=self.observer
+            self.stage.name,
+            self.topics.dead_letters,
+            clock=self.clock,
+            observer=self.observer,
+            trust=None if self.sampler is None else self.sampler.topic,
         )
         self._raw_events = RawEvents(self.stage, self.adapter, self.reading)
 
@@ -156,6 +162,7 @@ class BatchStage:
             clock=self.clock,
             observer=self.observer,
             outputs=self.outputs,
+            sampler=self.sampler,
         )
         # It was taken when it was claimed, however often it is read.
         outcome = await processor(replace(received, received_at=job.claimed_at))

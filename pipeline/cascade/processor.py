@@ -28,6 +28,7 @@ from pipeline.cascade.reading import (
     of_stage,
     published_result,
 )
+from pipeline.cascade.sampler import Sampler
 from pipeline.inputs.adapter import PassedOver
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import (
@@ -73,6 +74,7 @@ class Processor:
     tombstones_to: tuple[str, ...] = ()
     """The topics of results that get a tombstone where one comes, under its key."""
     outputs: Outputs = field(default_factory=dict)
+    sampler: Sampler | None = None
 
     async def __call__(self, received: Received) -> Outcome:
         if received.headers and is_for_another(received, self.reader.name):
@@ -113,6 +115,10 @@ class Processor:
         outcome = of_stage(name, publication, case.received, record, self.topics, self.outputs)
         if tenant and isinstance(record, Escalation):
             outcome = _of_tenant(outcome, tenant)
+        if self.sampler is not None:
+            outcome = of_stage(
+                name, self.sampler.drawn, case, decision, self.cascade.tier, record, outcome
+            )
         if case.earlier is not None:
             of_stage(name, self._report_audit, case, decision)
         return record, outcome

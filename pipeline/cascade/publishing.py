@@ -233,6 +233,9 @@ class UnpublishableHandler:
     _: KW_ONLY
     clock: Callable[[], datetime]
     observer: Observer
+    trust: str | None = None
+    """The topic of drawn answers: an answer is published without its place in the sample rather
+    than not at all."""
 
     def __call__(self, received: Received, outcome: Outcome | None, why: str) -> Outcome | None:
         """What to publish instead; None where `outcome` is as small as it can be.
@@ -246,6 +249,10 @@ class UnpublishableHandler:
                 code = DeadLetterReason.INVALID_EVENT
             self.observer.dead_lettered(self.stage, code)
             return self._abridged(received, InvalidEvent(code, why))
+        if any(each.topic == self.trust for each in outcome.records):
+            log.warning("answer_not_in_sample", stage=self.stage, because=why)
+            kept = (each for each in outcome.records if each.topic != self.trust)
+            return replace(outcome, records=tuple(kept))
         if outcome.end is not Disposition.DEAD_LETTER:
             self.observer.dead_lettered(self.stage, DeadLetterReason.TOO_LARGE)
             invalid = InvalidEvent(DeadLetterReason.TOO_LARGE, why)

@@ -13,6 +13,7 @@ import typer
 
 from pipeline.cli.checks import cost, doctor, evaluate, schemas, version
 from pipeline.cli.kafka import lag, publish, tail, topics
+from pipeline.cli.labelling import label_sample
 from pipeline.cli.offsets import offsets
 from pipeline.cli.operators import audit, dead_letters, forget, review
 from pipeline.cli.running import backfill, demo, local, run
@@ -35,6 +36,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.command("map")(map_sample)
+review.command("sample")(label_sample)
 app.add_typer(topics, name="topics")
 app.add_typer(schemas, name="schemas")
 app.add_typer(offsets, name="offsets")

@@ -1,22 +1,115 @@
 """`pipeline trust`."""
 
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
-from pipeline.cli.options import Json
+from pipeline.cli.options import Json, OptionalPath, Strings
+
+if TYPE_CHECKING:
+    from pipeline.trust.certificates import Verdict
+    from pipeline.trust.records import LabelledAnswer, SampledAnswer
 
 trust = typer.Typer(
     no_args_is_help=True,
     help="What labels of published answers prove, how many it takes, and when it holds no longer.",
 )
 Verdicts = Annotated[
-    Path,
-    Argument(help='JSON Lines: {"id": ..., "right": true}, "key" and "chance" if they differ.'),
+    OptionalPath,
+    Argument(
+        help='What `export` wrote, or JSON Lines: {"id": ..., "right": true}, "key" and "chance" '
+        "if they differ. Else the labels in the topic are taken."
+    ),
+]
+Stages = Annotated[Strings, Option("--stage", help="Whose answers; repeatable, all if none.")]
+
+
+class OfTier(StrEnum):
+    HAIKU = "haiku"
+    SONNET = "sonnet"
+
+
+class Origin(StrEnum):
+    SAMPLE = "sample"
+    REVIEW = "review"
+    FEEDBACK = "feedback"
+
+
+OneTier = Annotated[OfTier | None, Option("--tier", help="Who gave them; both if not said.")]
+Origins = Annotated[
+    list[Origin] | None, Option("--origin", help="Which labels; repeatable, all if none.")
 ]
 Target = Annotated[float, Option(help="Share of the answers that shall be right.")]
+
+
+def _verdicts(
+    path: Path | None,
+    stages: Sequence[str] | None,
+    tier: OfTier | None,
+    origins: Sequence[Origin] | None,
+) -> "list[Verdict]":
+    """Those of a file, or of the topic."""
+    from pipeline.model.errors import UsageError
+    from pipeline.trust.labelling import weighed
+    from pipeline.trust.verdicts import read_verdicts
+
+    chosen = [each.value for each in origins] if origins else None
+
+    is_wanted = _chosen(stages, tier)
+    if path is not None:
+        found = read_verdicts(path, is_wanted=is_wanted, origins=chosen)
+    else:
+        found = weighed(_labelled(is_wanted), chosen)
+    if not found:
+        raise UsageError(
+            "There are no labels of such answers: `pipeline review sample STAGE` makes some."
+        )
+    return found
+
+
+def _chosen(stages: Sequence[str] | None, tier: OfTier | None) -> "Callable[[SampledAnswer], bool]":
+    def is_wanted(answer: "SampledAnswer") -> bool:
+        is_of_stage = not stages or answer.stage in stages
+        return is_of_stage and (tier is None or answer.decided_by == tier.value)
+
+    return is_wanted
+
+
+def _labelled(is_wanted: "Callable[[SampledAnswer], bool]") -> "list[LabelledAnswer]":
+    from pipeline.cli.terminal import console, load_settings
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.operators.selection import topic_reader
+    from pipeline.operators.trust_topic import labelled_answers
+
+    settings = load_settings()
+    topic = TopicNames.under(settings).trust
+    return console.run(labelled_answers(topic_reader(settings), topic, is_wanted=is_wanted))
+
+
+@trust.command("export")
+def export_labels(
+    file: Annotated[Path, Argument(help="What is written, as JSON Lines; - prints them.")],
+    *,
+    stage: Stages = None,
+    tier: OneTier = None,
+) -> None:
+    """Write labelled answers to a file: {"answer": ..., "labels": [...]}, a line each."""
+    from pipeline.cli.terminal import console
+    from pipeline.operators.files import usable
+    from pipeline.trust.verdicts import export_line
+
+    lines = [export_line(each) for each in _labelled(_chosen(stage, tier))]
+    if file == Path("-"):
+        for line in lines:
+            console.line(line.decode())
+    else:
+        with usable(file, "written", otherwise="name another."):
+            file.write_bytes(b"".join(line + b"\n" for line in lines))
+    console.note(f"{len(lines):,} labelled answers")
 
 
 @trust.command("plan")
@@ -50,8 +143,11 @@ def plan_labels(
 
 @trust.command("certify")
 def certify_verdicts(
-    verdicts: Verdicts,
+    verdicts: Verdicts = None,
     *,
+    stage: Stages = None,
+    tier: OneTier = None,
+    origin: Origins = None,
     target: Target = 0.95,
     as_they_come: Annotated[
         bool, Option("--as-they-come", help="Their number was not set before the first.")
@@ -63,9 +159,11 @@ def certify_verdicts(
 ) -> None:
     """Say whether verdicts prove that answers are right so often; exit 1 where they do not."""
     from pipeline.cli.terminal import console
-    from pipeline.trust.verdicts import certify, read_verdicts
+    from pipeline.trust.verdicts import certify
 
-    found = certify(read_verdicts(verdicts), target, at_once=not as_they_come, trial=trial)
+    found = certify(
+        _verdicts(verdicts, stage, tier, origin), target, at_once=not as_they_come, trial=trial
+    )
     if json:
         console.as_json(found)
     else:
@@ -82,8 +180,11 @@ def certify_verdicts(
 
 @trust.command("watch")
 def watch_verdicts(
-    verdicts: Verdicts,
+    verdicts: Verdicts = None,
     *,
+    stage: Stages = None,
+    tier: OneTier = None,
+    origin: Origins = None,
     target: Target = 0.95,
     run_length: Annotated[
         float, Option(help="Labels until a false alarm, on average, at least.")
@@ -92,9 +193,9 @@ def watch_verdicts(
 ) -> None:
     """Say whether verdicts, in their order, show that it holds no longer; exit 1 where they do."""
     from pipeline.cli.terminal import console
-    from pipeline.trust.verdicts import read_verdicts, watch
+    from pipeline.trust.verdicts import watch
 
-    found = watch(read_verdicts(verdicts), target, run_length)
+    found = watch(_verdicts(verdicts, stage, tier, origin), target, run_length)
     if json:
         console.as_json(found)
     elif found.alarm_at is None:

@@ -66,6 +66,7 @@ from pipeline.config.tables import (
     TokenPrices,
     TopicSettings,
     TracingSettings,
+    TrustSettings,
 )
 from pipeline.config.thresholds import SonnetThresholds, StageThresholds, Thresholds
 
@@ -79,5 +80,6 @@ __all__ = [
     "S3Settings", "Seconds", "Section", "Settings", "Share", "SonnetThresholds",
     "StagePrivacySettings", "StageSettings", "StageThresholds", "StagesSettings", "StreamSettings",
     "TenantLimitSettings", "TenantsSettings", "TextSettings", "Thresholds", "TicketSettings",
-    "TierSettings", "TokenPrices", "TopicSettings", "TracingSettings", "load_settings",
+    "TierSettings", "TokenPrices", "TopicSettings", "TracingSettings", "TrustSettings",
+    "load_settings",
 ]  # fmt: skip

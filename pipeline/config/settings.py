@@ -52,6 +52,7 @@ from pipeline.config.tables import (
     TenantsSettings,
     TopicSettings,
     TracingSettings,
+    TrustSettings,
     setting,
 )
 from pipeline.config.thresholds import ThresholdTable
@@ -195,6 +196,7 @@ class Settings(_Read):
     thresholds: ThresholdTable = ThresholdTable()
     escalation: EscalationSettings = EscalationSettings()
     privacy: PrivacySettings = PrivacySettings()
+    trust: TrustSettings = TrustSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
 

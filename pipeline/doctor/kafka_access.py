@@ -270,7 +270,7 @@ def guarded(settings: Settings) -> tuple[str, ...]:
     names = TopicNames.under(settings)
     stages = (stage for stage in settings.enabled if stage != "escalations")
     results = (topic for stage in stages for topic in names.results_of(stage))
-    shared = (names.escalations, names.review, names.dead_letters, names.audit)
+    shared = (names.escalations, names.review, names.dead_letters, names.audit, names.trust)
     return (*shared, *names.compacted, *results)
 
 

@@ -52,6 +52,15 @@ def of_topics(site: Site, cluster: Cluster) -> Iterator[Finding]:
             why="With a budget `pipeline run` does not start: processes share it by that topic.",
             advice="`pipeline topics create`.",
         )
+    if known.trust in missing:
+        missing.remove(known.trust)
+        yield warning(
+            f"{known.trust} does not exist.",
+            why="No answers are drawn for people to label, so nothing is known of how many are "
+            "right.",
+            advice="`pipeline topics create`, then start the processes again; or set "
+            "trust.sample_share to 0.",
+        )
     if missing:
         yield failed(
             f"These do not exist: {', '.join(missing)}.",
@@ -214,7 +223,7 @@ def check_cleaning(site: Site, cluster: Cluster) -> Iterator[Finding]:
     sources = {name for read in _sources(site.settings, cluster).values() for name in read}
     for topic in cluster.topics.values():
         policy = topic.configs.get("cleanup.policy", "")
-        if "compact" in policy and topic.name not in names.compacted:
+        if "compact" in policy and topic.name not in {names.trust, *names.compacted}:
             finding = failed if topic.name in sources else warning
             yield finding(
                 f"{topic.name} is compacted (cleanup.policy={policy}).",

@@ -497,7 +497,7 @@ def _why_not(dead_letter: DeadLetterRecord, names: TopicNames) -> str | None:
     readers = names.readers_of(dead_letter.topic)
     if not dead_letter.topic:
         return "it has no header dlq-topic, so the pipeline did not write it"
-    if not readers and dead_letter.topic != names.escalations:
+    if not readers and dead_letter.topic not in {names.escalations, names.feedback}:
         return f"the pipeline does not read its topic {dead_letter.topic[:_TOPIC_CHARACTERS]!r}"
     if len(readers) > 1 and dead_letter.about.stage not in readers:
         return f"of the stages that read its topic, {', '.join(readers)}, none is its own"

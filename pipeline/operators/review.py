@@ -28,6 +28,7 @@ from pipeline.model.records import Review, Tier, Timing, Unusable, read_record
 from pipeline.operators.files import usable
 from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
 from pipeline.operators.listing import COLUMN, Listing, handled_cell
+from pipeline.operators.sample_labels import label_record, review_label
 from pipeline.operators.selection import Place, Span, place_of, record_at
 from pipeline.stages.api import Stage, build_stages, label_of
 from pipeline.stream.records import Outgoing, Received
@@ -250,9 +251,9 @@ def document_of(item: ReviewItem, handled: HandledIndex) -> dict[str, Any]:
     }
 
 
-def save_file(item: ReviewItem, path: Path) -> int:
-    """Write the file that the event brings, to look at it; returns its size in bytes."""
-    file = item.review.event.get("file")
+def save_file(event: Mapping[str, Any], path: Path) -> int:
+    """Write the file that an event brings, to look at it; returns its size in bytes."""
+    file = event.get("file")
     data = file.get("data") if isinstance(file, dict) else None
     if not isinstance(data, str):
         raise UsageError("This event brings no file of its own.")
@@ -433,8 +434,11 @@ async def resolve(
     jitter: Callable[[], float],
     again: bool = False,
     labels: LabelledFile | None = None,
+    labelled_by: str | None = None,
 ) -> Resolved:
     """Publish a verdict as the event's result, under its key, once; then add it to `labels`.
+
+    With it goes a label by `labelled_by` to the topic `trust`; none if that is not given.
 
     Two people who resolve at the same moment fence each other; the later one tries again, after a
     pause that `jitter` (between 0 and 1) makes another one each time.
@@ -458,6 +462,17 @@ async def resolve(
         {stage.name: stage}, settings.stages.by_name(), names.enriched, settings.registry
     )
     outgoing, *beside = enriched(item, stage, result, names, now, outputs=outputs)
+    if labelled_by is not None:
+        label = review_label(
+            settings,
+            stage,
+            item.review,
+            result.model_dump(mode="json", by_alias=True),
+            key=item.record.key,
+            person=labelled_by,
+            at=now,
+        )
+        beside.append(label_record(names.trust, label))
     action = Action(item.record, outgoing, again, beside=tuple(beside))
     await _publish(action, open_publisher, jitter)
     if labels is not None:

@@ -4,7 +4,7 @@ A broker in memory (`MemoryBroker`), an event loop in which waiting costs nothin
 (`run_in_virtual_time`) and a model that answers what a test says (`FakeAsker`, `FakeClient`).
 """
 
-from pipeline.testing.fakes import Asked, FakeAsker, FakeClient
+from pipeline.testing.fakes import Asked, FakeAsker, FakeClient, MemoryFollower
 from pipeline.testing.memory_broker import Entry, Group, MemoryBroker
 from pipeline.testing.memory_clients import (
     Fault,
@@ -30,6 +30,7 @@ __all__ = [
     "Loss",
     "MemoryBroker",
     "MemoryBrokers",
+    "MemoryFollower",
     "MemoryGroup",
     "MemoryTopicReader",
     "NoFaults",

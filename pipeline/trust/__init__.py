@@ -3,6 +3,8 @@
 - `certificates`: what labels prove of a share of errors, once or as they come, and how many are
   needed. Pure.
 - `drift`: when labels say that it is no longer so. Pure.
+- `sampling`: which published answers are drawn by lot. Pure.
+- `labelling`: which of them people are asked about, and what their verdicts weigh. Pure.
 - `records`: what the topic `trust` holds: drawn answers, and verdicts on them.
 - `verdicts`: labels read from a file, for `pipeline trust`.
 

@@ -93,6 +93,11 @@ class AnswerLabel(Record):
         description="With which the answer, once drawn, was given to be labelled; null where "
         "nobody drew it, so that no share can be estimated from it.",
     )
+    whose: str = Field(
+        "",
+        description="As of the answer, where it is known: what is forgotten of a key is found by "
+        "it.",
+    )
     at: Timestamp
 
 

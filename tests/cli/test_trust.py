@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.trust.records import AnswerLabel, LabelledAnswer
+from pipeline.trust.verdicts import export_line
 from tests.cli.conftest import Run
+from tests.trust.examples import answer, label
 
 
 def verdicts(folder: Path, right: int, wrong: int, **more: object) -> str:
@@ -77,3 +80,53 @@ def test_what_is_no_verdict_is_named(run: Run, tmp_path: Path, line: str, said: 
 def test_a_share_that_is_none_is_refused(run: Run, tmp_path: Path, wrong: tuple[str, ...]) -> None:
     file = verdicts(tmp_path, 5, 0)
     assert run("trust", *(file if part == "FILE" else part for part in wrong)).code == 2
+
+
+def exported(folder: Path, *labels: AnswerLabel) -> str:
+    file = folder / "export.jsonl"
+    answers = [
+        LabelledAnswer(answer(n, stage=each.stage), [each]) for n, each in enumerate(labels, 1)
+    ]
+    file.write_bytes(b"\n".join(map(export_line, answers)))
+    return str(file)
+
+
+def test_exported_labels_are_weighed_by_their_chance(run: Run, tmp_path: Path) -> None:
+    file = exported(tmp_path, *(label(n, chance=0.5, right=n > 1) for n in range(1, 101)))
+    found = json.loads(run("trust", "certify", file, "--target", "0.9", "--json").out)["finding"]
+    assert (found["labels"], found["errors"], found["method"]) == (100, 1, "exact")
+    mixed = exported(
+        tmp_path, *(label(n, chance=0.5 if n > 1 else 0.05, right=n > 1) for n in range(1, 101))
+    )
+    found = json.loads(run("trust", "certify", mixed, "--json").out)["finding"]
+    assert found["method"] == "as they come"
+    assert found["estimate"] == pytest.approx(20 / (99 * 2 + 20))
+
+
+def test_labels_that_nobody_drew_are_refused_until_they_are_left_out(
+    run: Run, tmp_path: Path
+) -> None:
+    back = label(1, origin="feedback", person="crm", chance=None, right=False)
+    file = exported(tmp_path, back, *(label(n) for n in range(2, 101)))
+    ran = run("trust", "certify", file)
+    assert ran.code == 2
+    assert "--origin sample" in ran.err
+    ran = run("trust", "certify", file, "--origin", "sample")
+    assert "0 of 99 wrong" in ran.out
+
+
+def test_one_stage_and_tier_can_be_looked_at_alone(run: Run, tmp_path: Path) -> None:
+    file = exported(tmp_path, label(1), label(2, stage="mails"))
+    assert "0 of 1 wrong" in run("trust", "certify", file, "--stage", "mails").out
+    assert "0 of 2 wrong" in run("trust", "certify", file, "--tier", "haiku").out
+    ran = run("trust", "watch", file, "--tier", "sonnet")
+    assert ran.code == 2
+    assert "pipeline review sample" in ran.err
+
+
+def test_verdicts_of_which_some_have_no_chance_are_refused(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "verdicts.jsonl"
+    file.write_text('{"id": 1, "right": true, "chance": 0.1}\n{"id": 2, "right": true}')
+    ran = run("trust", "certify", str(file))
+    assert ran.code == 2
+    assert "1 of 2 verdicts have no chance" in ran.err

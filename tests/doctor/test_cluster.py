@@ -47,6 +47,11 @@ def test_a_budget_needs_its_topic() -> None:
     reported(of_topics(limited, seen), FAILED, "budget does not exist", "pipeline topics create")
 
 
+def test_without_the_topic_of_drawn_answers_events_go_on() -> None:
+    seen = cluster(missing=["trust"])
+    reported(of_topics(site(), seen), WARNING, "trust does not exist", "pipeline topics create")
+
+
 def test_a_process_with_a_budget_reads_and_writes_its_topic() -> None:
     assert not operations_needed(site().settings)["budget"]
     limited = site(stages={"tickets": {"budget_usd_per_hour": 1}})
