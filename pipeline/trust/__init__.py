@@ -5,6 +5,8 @@
 - `drift`: when labels say that it is no longer so. Pure.
 - `sampling`: which published answers are drawn by lot. Pure.
 - `labelling`: which of them people are asked about, and what their verdicts weigh. Pure.
+- `certificate_file`, `issuing`: a certificate, what it depends on, and making one. Pure.
+- `live`, `distance`: what labels and answers that keep coming say of a certificate. Pure.
 - `records`: what the topic `trust` holds: drawn answers, and verdicts on them.
 - `verdicts`: labels read from a file, for `pipeline trust`.
 
