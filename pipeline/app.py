@@ -14,6 +14,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from pipeline.cascade.cap import EscalationCap, watch_progress
+from pipeline.cascade.certified import Certified
 from pipeline.cascade.deciding import CascadePolicy
 from pipeline.cascade.feedback import FEEDBACK, FeedbackHandler
 from pipeline.cascade.policy import opinions, policy_of, settings_digest
@@ -41,7 +42,7 @@ from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
 from pipeline.inputs.outputs import open_outputs
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
-from pipeline.kafka.connection import admin_client
+from pipeline.kafka.connection import admin_client, explain
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames, Topics
 from pipeline.kafka.writer import Writer
@@ -51,6 +52,7 @@ from pipeline.observe.dashboard import Running, instruments
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
 from pipeline.observe.web import serve
+from pipeline.operators.certificates import follow_all, notify_of
 from pipeline.operators.settings_audit import audit_start
 from pipeline.runtime.process import background_task
 from pipeline.stages.api import encoder_for
@@ -59,6 +61,7 @@ from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers
+from pipeline.stream.records import Outgoing
 from pipeline.stream.tenants import Tenants, carried_tenant_reader, tenant_reader
 
 log = structlog.get_logger(__name__)
@@ -144,6 +147,12 @@ class App:
             if cap is not None and ESCALATIONS in self._served:
                 watching = self._watch(cap, lambda: conditions.assigned.get(ESCALATIONS, 0))
                 await stack.enter_async_context(background_task(watching, ended=stop.set))
+            certified = Certified.from_settings(
+                self._settings, self._policy, self._decided_here(), observer=metrics
+            )
+            if certified is not None:
+                certified.begin()
+                await self._watch_certificates(stack, certified, stop)
             files = stack.enter_context(file_threads())
             engines = {
                 name: self.engine(
@@ -156,6 +165,7 @@ class App:
                     throttle=cap if name == ESCALATIONS else None,
                     outputs=outputs,
                     sampler=sampler,
+                    certified=certified,
                 )
                 for name in self._served
             }
@@ -181,6 +191,32 @@ class App:
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)
+
+    def _decided_here(self) -> tuple[str, ...]:
+        """The stages whose events are decided about in this process, by either tier."""
+        return tuple(dict.fromkeys(each.stage for each in self.asked()))
+
+    async def _watch_certificates(
+        self, stack: AsyncExitStack, certified: Certified, stop: asyncio.Event
+    ) -> None:
+        """Follow the labels of people, beside everything else."""
+        kafka, topic = self._settings.kafka, self._topics.trust
+        limit = self._settings.topics.max_message_bytes
+
+        async def publish(record: Outgoing) -> None:
+            try:
+                async with Writer(kafka, max_record_bytes=limit) as to:
+                    await to.write(record)
+            except KafkaError as error:
+                raise explain(error, kafka) from error
+
+        watching = certified.watch(
+            partial(follow_all, kafka, topic),
+            publish,
+            topic,
+            partial(notify_of, url=self._settings.trust.notify_url),
+        )
+        await stack.enter_async_context(background_task(watching, ended=stop.set))
 
     async def _open_outputs(self) -> Outputs:
         """In which form the results of those stages are published that are answered here."""
@@ -255,6 +291,7 @@ class App:
         files: Executor | None = None,
         outputs: Outputs = NO_OUTPUTS,
         sampler: Sampler | None = None,
+        certified: Certified | None = None,
     ) -> Engine:
         """The consumer of a stage or of the escalations, not started yet."""
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
@@ -289,6 +326,7 @@ class App:
             tombstones_to=tombstones_to,
             outputs=outputs,
             sampler=sampler,
+            certified=certified,
         )
         read = self._topics.read_by(name)
         tenants = None

@@ -29,6 +29,7 @@ from pipeline.model.errors import (
 from pipeline.model.questions import Image, Query, Signal, first_questions
 from pipeline.model.records import Doubt, Tier
 from pipeline.stages.api import Answer, Rewording, Stage
+from pipeline.trust.certificate_file import InForce, TierThresholds
 
 AUDIT = "audit"
 SECOND_OPINION = "second_opinion"
@@ -97,6 +98,29 @@ class StagePolicy:
         ordered = sorted(counting, key=lambda each: (-each.strength, each.code, each.detail))
         return tuple(Doubt(code=each.code, detail=each.detail) for each in ordered)
 
+    def as_certified(self) -> TierThresholds:
+        """All thresholds, as a certificate holds them."""
+        return TierThresholds(
+            default=dict(self.thresholds_of(None)),
+            labels={label: dict(self.thresholds_of(label)) for label in sorted(self.of_label)},
+        )
+
+    def falling_back_to(self, certified: TierThresholds) -> "StagePolicy":
+        """The same with other thresholds; the records that it decides about say so."""
+        digest = hashlib.sha256(f"{self.settings} {certified.model_dump_json()}".encode())
+        return replace(
+            self,
+            thresholds=_thresholds(certified.default),
+            of_label={label: _thresholds(codes) for label, codes in certified.labels.items()},
+            settings=digest.hexdigest()[:16],
+        )
+
+
+def _thresholds(codes: Mapping[str, float]) -> Thresholds:
+    known = Thresholds.model_fields.keys() - {"other"}
+    own = {code: strength for code, strength in codes.items() if code not in {*known, "other"}}
+    return Thresholds(**{code: codes[code] for code in known & codes.keys()}, other=own)
+
 
 _DEFAULTS: Mapping[Tier, StagePolicy] = MappingProxyType(
     {Tier.HAIKU: StagePolicy(Thresholds()), Tier.SONNET: StagePolicy(SonnetThresholds())}
@@ -141,13 +165,13 @@ _ASKED: Any = {**_ENDPOINT, "fallback": _ENDPOINT}
 """Which model is asked where; how it is reached there changes no answer."""
 
 
-def settings_digest(settings: Settings, *stages: str) -> str:
+def settings_digest(settings: Settings, *stages: str, with_thresholds: bool = True) -> str:
     """Of all settings that decide about the answers of some stages; the same in every process."""
     sections, table = settings.stages.by_name(), settings.thresholds
     decisive = (
         {name: sections[name].model_dump(mode="json", exclude=_DECIDE_NOTHING) for name in stages},
-        table.model_dump(mode="json", exclude={"stages"}),
-        {name: table.stages[name] for name in stages if name in table.stages},
+        table.model_dump(mode="json", exclude={"stages"}) if with_thresholds else None,
+        {name: table.stages[name] for name in stages if name in table.stages and with_thresholds},
         settings.models.model_dump(include={"haiku": _ASKED, "sonnet": _ASKED}),
         settings.claude.haiku_effort,
         settings.claude.sonnet_effort,
@@ -158,6 +182,14 @@ def settings_digest(settings: Settings, *stages: str) -> str:
         pipeline.__version__,
     )
     return hashlib.sha256(to_json(decisive)).hexdigest()[:16]
+
+
+def in_force(settings: Settings, policy: Policy, stage: str) -> InForce:
+    """What a certificate of the stage depends on, of what is known before anything is asked."""
+    return InForce(
+        settings_digest(settings, stage, with_thresholds=False),
+        {tier: policy[stage, tier].as_certified() for tier in Tier},
+    )
 
 
 def policy_of(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Policy:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from pipeline.cascade.certified import Certified
 from pipeline.cascade.deciding import CascadePolicy, Decision
 from pipeline.cascade.parts import joined
 from pipeline.cascade.policy import (
@@ -39,6 +40,7 @@ from pipeline.model.records import (
     DOCUMENT,
     MOST_DOUBTS,
     MOST_SECONDS,
+    CertificateMark,
     Decider,
     Enriched,
     Escalation,
@@ -75,6 +77,7 @@ class Processor:
     """The topics of results that get a tombstone where one comes, under its key."""
     outputs: Outputs = field(default_factory=dict)
     sampler: Sampler | None = None
+    certified: Certified | None = None
 
     async def __call__(self, received: Received) -> Outcome:
         if received.headers and is_for_another(received, self.reader.name):
@@ -151,7 +154,14 @@ class Processor:
             source=case.source,
             timing=timing,
             provenance=decision.provenance,
+            certificate=self._mark(case, decision) if answer is not None else None,
         )
+
+    def _mark(self, case: Case, decision: Decision[Any]) -> CertificateMark | None:
+        if self.certified is None:
+            return None
+        stage, tier = case.stage.name, self.cascade.tier
+        return self.certified.mark(stage, tier, decision.model, decision.provenance)
 
     def _doubted(self, case: Case, decision: Decision[Any], timing: Timing) -> Escalation | Review:
         """What a doubted answer becomes: the first tier's an escalation, the second's for people.

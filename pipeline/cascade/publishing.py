@@ -26,6 +26,7 @@ from pipeline.model.errors import InvalidEvent
 from pipeline.model.json_bytes import dumps
 from pipeline.model.observer import Observer
 from pipeline.model.records import (
+    CertificateMark,
     DeadLetterHeaders,
     DeadLetterReason,
     DecidedBy,
@@ -78,6 +79,7 @@ def enriched(
     source: Source,
     timing: Timing,
     provenance: Provenance | None,
+    certificate: CertificateMark | None = None,
 ) -> Enriched[Any]:
     """The record of `<stage>.enriched`, decided by a model or a person.
 
@@ -108,6 +110,7 @@ def enriched(
         source=source,
         timing=timing,
         provenance=provenance,
+        certificate=certificate,
     )
     return built
 

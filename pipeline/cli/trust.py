@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from pipeline.cli.options import Json, OptionalPath, Strings
+from pipeline.cli.options import As, Json, OptionalPath, Strings
 
 if TYPE_CHECKING:
     from pipeline.trust.certificates import Verdict
@@ -149,6 +149,9 @@ def certify_verdicts(
     tier: OneTier = None,
     origin: Origins = None,
     target: Target = 0.95,
+    out: Annotated[
+        OptionalPath, Option(help="Certificate file: what `run` checks. It is extended.")
+    ] = None,
     as_they_come: Annotated[
         bool, Option("--as-they-come", help="Their number was not set before the first.")
     ] = False,
@@ -161,6 +164,9 @@ def certify_verdicts(
     from pipeline.cli.terminal import console
     from pipeline.trust.verdicts import certify
 
+    if out is not None:
+        _certify_into(out, verdicts, stage or [], target, at_once=not as_they_come, json=json)
+        return
     found = certify(
         _verdicts(verdicts, stage, tier, origin), target, at_once=not as_they_come, trial=trial
     )
@@ -176,6 +182,104 @@ def certify_verdicts(
         )
     if not found.holds:
         raise typer.Exit(console.FAILED)
+
+
+def _certify_into(
+    out: Path, file: Path | None, stages: list[str], target: float, *, at_once: bool, json: bool
+) -> None:
+    from pipeline.cli.terminal import console, load_settings
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.model.errors import UsageError
+    from pipeline.model.records import now
+    from pipeline.operators.certificates import certify_into, read_drawn, read_export
+    from pipeline.operators.selection import topic_reader
+
+    if not stages:
+        raise UsageError("Say with --stage which stage the certificate is about.")
+    settings = load_settings()
+    if file is None:
+        topic = TopicNames.under(settings).trust
+        labelled = console.run(read_drawn(topic_reader(settings), topic, stages))
+    else:
+        topic, labelled = file.name, read_export(file)
+    tried = certify_into(
+        out, settings, labelled, stages, target=target, at_once=at_once, source=topic, at=now()
+    )
+    if json:
+        console.as_json(tried)
+    else:
+        for each in tried:
+            what = "not certified"
+            if each.certificate is not None:
+                what = f"certified: {', '.join(sorted(each.certificate.held))}"
+            console.line(
+                f"{each.stage}: {what}, at least {target:.1%} right at {1 - each.alpha:.2%} "
+                f"confidence (trial {each.trial}, look {each.looks}); {each.errors} of "
+                f"{each.labels} labels wrong."
+            )
+    if not all(each.holds for each in tried):
+        raise typer.Exit(console.FAILED)
+
+
+@trust.command("status")
+def show_status(*, json: Json = False) -> None:
+    """Say of each stage whether it is certified, stale and why; exit 1 where one is stale."""
+    from pipeline.cli.terminal import console, load_settings
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.model.errors import UsageError
+    from pipeline.operators.certificates import read_alarms, status
+    from pipeline.operators.selection import topic_reader
+    from pipeline.trust.certificate_file import read_certificates
+
+    settings = load_settings()
+    if settings.trust.certificate is None:
+        raise UsageError("trust.certificate is not set: no stage has a certificate.")
+    file = read_certificates(settings.trust.certificate)
+    topic = TopicNames.under(settings).trust
+    found = status(settings, file, console.run(read_alarms(topic_reader(settings), topic)))
+    if json:
+        console.as_json(found)
+    else:
+        console.table(("Stage", "State", "Certified", "Why not"), [each.row() for each in found])
+    if any(each.alarm is not None or each.state.state == "stale" for each in found):
+        raise typer.Exit(console.FAILED)
+
+
+@trust.command("acknowledge")
+def acknowledge_alarm(
+    stage: Annotated[str, Argument(help="Whose alarm is dealt with.")], *, person: As = None
+) -> None:
+    """End an alarm once its cause is dealt with: thresholds are those of the settings again."""
+    from pipeline.cli.terminal import console, load_settings
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.kafka.writer import Writer
+    from pipeline.model.records import now
+    from pipeline.operators.audit import AuditedCommand, person_named, selected
+    from pipeline.operators.certificates import acknowledge
+    from pipeline.operators.selection import topic_reader
+    from pipeline.trust.live import Alarm
+
+    settings = load_settings()
+    names = TopicNames.under(settings)
+    command = AuditedCommand(
+        names.audit,
+        person_named(person, settings.operators),
+        "trust acknowledge",
+        "acknowledged",
+        selected(stage=stage),
+    )
+
+    async def work() -> Alarm:
+        limit = settings.topics.max_message_bytes
+        async with Writer(settings.kafka, max_record_bytes=limit) as to:
+            return await acknowledge(
+                topic_reader(settings), to.write, names.trust, stage, command, at=now()
+            )
+
+    alarm = console.run(work())
+    console.line(
+        f"Alarm {alarm.number} of {stage} is over: its thresholds are those of the settings again."
+    )
 
 
 @trust.command("watch")

@@ -617,6 +617,19 @@ class TrustSettings(Section):
         "a fixed public one",
         min_length=16,
     )
+    certificate: Path | None = setting(
+        None,
+        "the file of `pipeline trust certify --out`: each record says whether it was made as "
+        "certified, and labels are watched; unset: neither",
+    )
+    run_length: float = setting(
+        1000,
+        "labels of a stage until a false alarm, on average, at least; alarms come the later for it",
+        ge=10,
+    )
+    notify_url: str | None = setting(
+        None, "where an alarm is posted to, as JSON", pattern=r"^https?://"
+    )
 
 
 class EscalationSettings(Section):

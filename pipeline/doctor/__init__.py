@@ -38,6 +38,10 @@ CHECKS = (
     ),
     Check(model_api.check_opinions),
     Check(installation.check_sizes, "By the settings, topics and memory take what stages take."),
+    Check(
+        installation.check_certificate,
+        "No certificate is set: how often answers are right is not said.",
+    ),
     Check(installation.check_membership, "Members of the groups are distinguished by the brokers."),
     Check(installation.check_port),
     Check(installation.check_files),

@@ -136,6 +136,8 @@ def operations_needed(
     for name in topic_names(settings, None, existing):
         operations = set() if name in others else {"Write"}
         needed[name] = frozenset(operations | ({"Read"} if name in sources else set()))
+    if settings.trust.certificate is not None:
+        needed[names.trust] = frozenset({"Read", "Write"})
     if settings.has_budget:
         needed[names.budget] = frozenset({"Read", "Write"})
     return needed

@@ -114,6 +114,7 @@ DOCUMENT: Final = "document"
 Decider = Tier | Literal["document"]
 """Who judged an event first, or next."""
 DecidedBy = Literal["haiku", "sonnet", "human", "document"]
+CertificateState = Literal["certified", "stale", "none"]
 FORGOTTEN = "forgotten"
 """The reason of a mark: a person had the record's key forgotten, so it is never published again."""
 
@@ -245,6 +246,21 @@ class Provenance(Record):
     )
 
 
+class CertificateMark(Record):
+    """Whether a certificate says how often such an answer is right."""
+
+    state: CertificateState = Field(
+        description="`certified`; `stale` where something that the certificate depends on is "
+        "another one, or an alarm is in force; `none` where nothing is certified."
+    )
+    id: str = Field(description="Which certificate; empty where there is none.")
+    because: list[str] = Field(
+        default=[],
+        description="Why it is stale: `settings`, `thresholds`, `provider`, `model`, `prompt`, "
+        "`alarm`.",
+    )
+
+
 class EscalationSummary(Record, Generic[ResultT]):
     """Why the first answer was not accepted, and what it was."""
 
@@ -277,6 +293,11 @@ class Enriched(Record, Generic[ResultT]):
     provenance: Provenance | None = Field(
         None,
         description="What produced the answer of `model`; null where that was not recorded yet.",
+    )
+    certificate: CertificateMark | None = Field(
+        None,
+        exclude_if=lambda mark: mark is None,
+        description="Where the settings name a certificate and a model decided.",
     )
 
 

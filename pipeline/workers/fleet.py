@@ -233,6 +233,13 @@ class Reports:
         models = [model for state in self.states.values() for model in state["models"]]
         conditions.intake_closed = _reasons(stages, "intake_closed_because")
         conditions.stuck = _reasons(stages, "stuck_because")
+        certificates = [
+            {"name": stage["name"], **stage["certificate"]}
+            for stage in stages
+            if stage.get("certificate")
+        ]
+        conditions.stale = _reasons(certificates, "stale_because")
+        conditions.alarms = _reasons(certificates, "alarm")
         conditions.blocked = _reasons(models, "blocked_because")
         # The state that is shown of a model is the worst of any worker.
         models.sort(key=lambda model: bool(model["breaker"] == "open"))

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cascade.policy import settings_digest
+from pipeline.config import load_settings
+from pipeline.model.records import Provenance
 from pipeline.trust.records import AnswerLabel, LabelledAnswer
 from pipeline.trust.verdicts import export_line
 from tests.cli.conftest import Run
@@ -130,3 +133,33 @@ def test_verdicts_of_which_some_have_no_chance_are_refused(run: Run, tmp_path: P
     ran = run("trust", "certify", str(file))
     assert ran.code == 2
     assert "1 of 2 verdicts have no chance" in ran.err
+
+
+def test_a_certificate_is_issued_from_an_export(run: Run, tmp_path: Path) -> None:
+    path, out = tmp_path / "export.jsonl", tmp_path / "certificate.json"
+    made = Provenance(
+        provider="anthropic", prompt="p", settings=settings_digest(load_settings(), "tickets")
+    )
+    lines = [
+        {
+            "answer": answer(n, provenance=made).model_dump(mode="json", by_alias=True),
+            "labels": [label(n).model_dump(mode="json", by_alias=True)],
+        }
+        for n in range(90)
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    arguments = ("trust", "certify", str(path), "--out", str(out))
+    assert "--stage" in run(*arguments).err
+    ran = run(*arguments, "--stage", "tickets")
+    assert ran.code == 0, ran.err
+    assert "tickets: certified: haiku, stream, at least 95.0% right at 97.50% confidence" in ran.out
+    assert json.loads(out.read_text())["stages"]["tickets"]["trials"][0]["number"] == 1
+    # The same labels at once again are another attempt.
+    again = json.loads(run(*arguments, "--stage", "tickets", "--target", "0.99", "--json").out)
+    assert (again[0]["trial"], again[0]["holds"]) == (2, False)
+
+
+def test_without_a_certificate_there_is_no_status(run: Run) -> None:
+    ran = run("trust", "status")
+    assert ran.code == 2
+    assert "trust.certificate is not set" in ran.err

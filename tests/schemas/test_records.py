@@ -82,7 +82,7 @@ def test_every_topic_has_one() -> None:
     of_stages = {f"{stage.name}.{kind}" for stage in STAGES for kind in ("raw", "enriched")}
     assert set(SCHEMAS) == of_stages | {
         *("escalations", "review", "dead-letters", "handled", "audit"),
-        *("trust.answer", "trust.label"),
+        *("trust.answer", "trust.label", "trust.alarm", "trust.acknowledged"),
     }
 
 
