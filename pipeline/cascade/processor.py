@@ -175,12 +175,14 @@ class Processor:
                 model_seconds=timing.model_seconds,
                 provenance=decision.provenance,
             )
+        doubts = [*before.doubts, *decision.doubts]
         return Review(
             schema_="review/1",
             event_id=case.event_id,
             stage=stage.name,
             event=before.event,
-            doubts=[*before.doubts, *decision.doubts][-MOST_DOUBTS:],
+            doubts=doubts[-MOST_DOUBTS:],
+            haiku_doubts=max(0, len(before.doubts) - max(0, len(doubts) - MOST_DOUBTS)),
             haiku_result=before.haiku_result,
             sonnet_result=result,
             model=decision.model,

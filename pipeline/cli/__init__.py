@@ -15,7 +15,7 @@ from pipeline.cli.checks import cost, doctor, evaluate, schemas, version
 from pipeline.cli.kafka import lag, publish, tail, topics
 from pipeline.cli.offsets import offsets
 from pipeline.cli.operators import audit, dead_letters, forget, review
-from pipeline.cli.running import backfill, demo, local, run
+from pipeline.cli.running import backfill, demo, desk, local, run
 from pipeline.cli.trust import trust
 from pipeline.cli.trying import ask, init, map_sample
 
@@ -29,7 +29,7 @@ app = typer.Typer(
     help="Kafka events enriched by Claude: Haiku answers the routine, Sonnet the ambiguous.",
 )
 COMMANDS = (
-    *(demo, run, local, publish, backfill, tail, lag),
+    *(demo, run, desk, local, publish, backfill, tail, lag),
     *(init, ask, forget, cost, evaluate, doctor, version),
 )
 for command in COMMANDS:

@@ -44,6 +44,7 @@ from pipeline.config.tables import (
     Count,
     DecodingSettings,
     Delivery,
+    DeskSettings,
     EndpointSettings,
     EscalationSettings,
     HttpSettings,
@@ -71,7 +72,8 @@ from pipeline.config.thresholds import SonnetThresholds, StageThresholds, Thresh
 
 __all__ = [
     "KINDS", "MOST_AT_ONCE", "Agent", "BackfillSettings", "Bytes", "ClassifySettings",
-    "ClaudeSettings", "CodeSettings", "Count", "DecodingSettings", "Delivery", "DocumentSettings",
+    "ClaudeSettings", "CodeSettings", "Count", "DecodingSettings", "Delivery", "DeskSettings",
+    "DocumentSettings",
     "EndpointSettings", "EscalationSettings", "ExtraField", "ExtractSettings", "Extracting",
     "FileSettings", "HttpSettings", "ImageSettings", "InvoiceField", "InvoiceSettings",
     "KafkaSettings", "Label", "Labels", "LogSettings", "ModelSettings", "OauthSettings",

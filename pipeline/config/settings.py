@@ -41,6 +41,7 @@ from pipeline.config.tables import (
     ClaudeSettings,
     DecodingSettings,
     Delivery,
+    DeskSettings,
     EscalationSettings,
     HttpSettings,
     KafkaSettings,
@@ -185,6 +186,7 @@ class Settings(_Read):
     registry: RegistrySettings = RegistrySettings()
     operators: OperatorSettings = OperatorSettings()
     http: HttpSettings = HttpSettings()
+    desk: DeskSettings = DeskSettings()
     models: ModelSettings = ModelSettings()
     stream: StreamSettings = StreamSettings()
     tenants: TenantsSettings = TenantsSettings()

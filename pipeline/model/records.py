@@ -320,6 +320,11 @@ class Review(Record):
     haiku_provenance: Provenance | None = Field(
         None, description="What produced Haiku's answer; null where that was not recorded yet."
     )
+    haiku_doubts: Count | None = Field(
+        None,
+        exclude_if=lambda count: count is None,
+        description="How many of `doubts` are Haiku's; left out where that was not recorded yet.",
+    )
 
 
 class Handled(Record):
@@ -372,9 +377,10 @@ class Audit(Record):
         description="The options that say which records, and their values; of a key its SHA-256."
     )
     did: str = Field(
-        description="What was done: `replayed`, `resolved`, `forgotten` (settled without a "
-        "result), `tombstones` (published), `answers` (that were kept on disk, removed); `started` "
-        "of a process whose settings are others than at the start before."
+        description="What was done: `replayed`, `resolved`, `rejected` (to the dead letters), "
+        "`forgotten` (settled without a result), `tombstones` (published), `answers` (that were "
+        "kept on disk, removed); `started` of a process whose settings are others than at the "
+        "start before."
     )
     topic: str = Field(description="The topic of the records that it was done to, if to any.")
     count: Count = Field(description="To how many of them.")
@@ -401,6 +407,7 @@ class DeadLetterReason(StrEnum):
     FORBIDDEN_URI = "forbidden_uri"
     REJECTED_BY_API = "rejected_by_api"
     STAGE_FAILED = "stage_failed"
+    REJECTED_BY_PERSON = "rejected_by_person"
 
 
 class DeadLetterHeaders(Record):

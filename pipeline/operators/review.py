@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,23 @@ import orjson
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import to_json
 
-from pipeline.cascade.publishing import NO_OUTPUTS, Outputs, publication
+from pipeline.cascade.publishing import NO_OUTPUTS, Outputs, dead_letter, publication
 from pipeline.cascade.publishing import enriched as enriched_record
 from pipeline.config import Settings
 from pipeline.inputs.outputs import open_outputs
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import ProducerFenced
-from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.errors import InvalidEvent, PipelineError, UsageError
 from pipeline.model.printable import on_one_line, printable, readable, shortened
-from pipeline.model.records import Review, Tier, Timing, Unusable, read_record
+from pipeline.model.records import (
+    DeadLetterReason,
+    Review,
+    Tier,
+    Timing,
+    Unusable,
+    read_record,
+)
 from pipeline.operators.files import usable
 from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
 from pipeline.operators.listing import COLUMN, Listing, handled_cell
@@ -36,6 +43,7 @@ AnyStage = Stage[Any, Any]
 OpenPublisher = Callable[[], AbstractAsyncContextManager[IdempotentPublisher]]
 """Opens a publisher, which fences those that others have open."""
 SHOWN = 2000  # characters of a text of the event, unless all are asked for
+REASON_CHARS = 500
 _EXAMPLES = 20
 _DOUBTS = 10  # codes of an item that a table has room for
 _NAME_SHOWN = 64
@@ -49,6 +57,15 @@ class Unreadable(PipelineError):
 
 class AlreadyResolved(PipelineError):
     """The item was resolved before."""
+
+
+class NotAResult(UsageError):
+    """A verdict is not what the stage publishes: `faults` has each field, by its path, and why."""
+
+    def __init__(self, stage: str, faults: Sequence[tuple[str, str]]) -> None:
+        said = "; ".join(f"{where}: {why}" for where, why in faults)
+        super().__init__(f"This is not a result of {stage}: {said}.")
+        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,11 +330,11 @@ def result_of(verdict: Verdict, item: ReviewItem, stage: AnyStage, settings: Set
     try:
         result: BaseModel = stage.result_model.model_validate_json(json.dumps(fields))
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
+        faults = [
+            (".".join(str(step) for step in fault["loc"]), fault["msg"])
             for fault in error.errors(include_input=False, include_url=False)
-        )
-        raise UsageError(f"This is not a result of {stage.name}: {faults}.") from None
+        ]
+        raise NotAResult(stage.name, faults) from None
     # The result's own model takes any label; the team's taxonomy does not.
     label = label_of(stage, result)
     section = getattr(settings.stages, stage.name, None)
@@ -468,6 +485,65 @@ async def resolve(
         event_id=item.review.event_id,
         stage=stage.name,
         result=result.model_dump(mode="json", by_alias=True),
+    )
+
+
+async def reject(
+    settings: Settings,
+    read: TopicReader,
+    place: Place,
+    reason: str,
+    open_publisher: OpenPublisher,
+    *,
+    now: datetime,
+    jitter: Callable[[], float],
+) -> str:
+    """Put an item's event aside as a dead letter, once, for a reason that a person gives.
+
+    The letter is the raw record as it was published, while its topic has it; else, and of a part
+    of a record, the event as it was read. Returns the topic of dead letters.
+
+    Raises:
+        UsageError: The reason is empty or too long.
+        AlreadyResolved: It was resolved before.
+        PipelineError: There is no such item, or the brokers do not take it.
+    """
+    if not 0 < len(reason := " ".join(reason.split())) <= REASON_CHARS:
+        raise UsageError(f"A dead letter needs a reason, of at most {REASON_CHARS} characters.")
+    names = TopicNames.under(settings)
+    record = await record_at(read, names.review, place, what="review item", command="review")
+    item = review_item_of(record)
+    invalid = InvalidEvent(
+        DeadLetterReason.REJECTED_BY_PERSON, printable(reason), attempts=item.review.usage.calls
+    )
+    letter = dead_letter(
+        await _raw_record(read, item),
+        names.dead_letters,
+        invalid,
+        stage=item.review.stage,
+        now=now,
+    )
+    [outgoing] = letter.records
+    await _publish(Action(record, outgoing), open_publisher, jitter)
+    return outgoing.topic
+
+
+async def _raw_record(read: TopicReader, item: ReviewItem) -> Received:
+    """The record that an item came from, or one that holds the event as it was read."""
+    source = item.review.source
+    if source.part is None:
+        where = Place(source.partition, source.offset)
+        with suppress(PipelineError):  # it has expired, or its topic is gone
+            found = await record_at(read, source.topic, where, what="record", command="review")
+            if found.timestamp == source.timestamp and found.value is not None:
+                return found
+    return replace(
+        item.record,
+        topic=source.topic,
+        partition=source.partition,
+        offset=source.offset,
+        value=to_json(item.review.event),
+        headers=(("content-type", b"application/json"),),
     )
 
 

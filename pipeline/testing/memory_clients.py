@@ -568,7 +568,11 @@ class MemoryTopicReader:
 
     @asynccontextmanager
     async def __call__(
-        self, topics: Sequence[str], *, start: Start = "beginning", end: End = "committed"
+        self,
+        topics: Sequence[str],
+        *,
+        start: Start = "beginning",
+        end: End | Literal["never"] = "committed",
     ) -> AsyncIterator[AsyncIterator[Received]]:
         """The committed records from `start` to `end`."""
         broker = self.broker
@@ -582,8 +586,32 @@ class MemoryTopicReader:
             return {partition: broker.bounds(partition).end for partition in partitions}
 
         ends = end if isinstance(end, Mapping) else await self.link.request("ends", now)
-        async with aclosing(self._records(partitions, start, ends)) as records:
+        found = self._records(partitions, start, ends)
+        if end == "never":
+            found = self._followed(partitions, start, ends, now)
+        async with aclosing(found) as records:
             yield records
+
+    async def _followed(
+        self,
+        partitions: Sequence[TopicPartition],
+        start: Start,
+        ends: Mapping[TopicPartition, int],
+        now: Callable[[], Mapping[TopicPartition, int]],
+    ) -> AsyncGenerator[Received, None]:
+        changed = asyncio.Event()
+        self.broker.watch(changed)
+        try:
+            while True:
+                changed.clear()
+                async with aclosing(self._records(partitions, start, ends)) as records:
+                    async for record in records:
+                        yield record
+                start, ends = ends, await self.link.request("ends", now)
+                if ends == start:
+                    await changed.wait()
+        finally:
+            self.broker.unwatch(changed)
 
     async def _records(
         self,

@@ -29,7 +29,7 @@ from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files.decoding import READY, Channel, Job, Prepared, cannot_be_decoded
 from pipeline.stages.files.media import TEXT_TYPES, PictureType, TextType
 from pipeline.stages.files.office import document_text
-from pipeline.stages.files.pages import cut_pdf, name_of, show_pages
+from pipeline.stages.files.pages import cut_pdf, draw_page, name_of, show_pages
 from pipeline.stages.files.pdfs import prepare_pdf
 from pipeline.stages.files.pictures import (
     PictureFile,
@@ -149,6 +149,9 @@ def prepare(job: Job, *, memory: int | None = None) -> Prepared:
     try:
         if job.purpose == "send":
             return _prepared(job, memory)
+        if job.purpose == "view":
+            page = job.pages[0][0]
+            return draw_page(_prepared(job, memory), page, job.limits.image_long_edge, job.field)
         return _of_pages(job, _prepared(job, memory))
     except InvalidEvent:
         raise

@@ -71,7 +71,7 @@ class FileLimits:
     max_text_chars: int = 200_000
 
 
-Purpose = Literal["send", "show_pages", "cut"]
+Purpose = Literal["send", "show_pages", "cut", "view"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Job:
     If `attached`, the XML files in a PDF file are wanted, too.
 
     It is made what is sent or, for a file of pages, what shows where documents begin in it, or a
-    PDF file of each of the `pages`.
+    PDF file of each of the `pages`; or a picture of the first of them, for a person to look at.
     """
 
     data: bytes = dataclass_field(repr=False)
