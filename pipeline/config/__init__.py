@@ -12,6 +12,7 @@ them and are read by the SDK alone.
 Each component takes the table that it needs. Imports `model`, and of `privacy` what can be masked.
 """
 
+from pipeline.config.desk import AccessSettings, DeskSettings
 from pipeline.config.settings import Settings, load_settings
 from pipeline.config.stages import (
     KINDS,
@@ -44,7 +45,6 @@ from pipeline.config.tables import (
     Count,
     DecodingSettings,
     Delivery,
-    DeskSettings,
     EndpointSettings,
     EscalationSettings,
     HttpSettings,
@@ -71,15 +71,15 @@ from pipeline.config.tables import (
 from pipeline.config.thresholds import SonnetThresholds, StageThresholds, Thresholds
 
 __all__ = [
-    "KINDS", "MOST_AT_ONCE", "Agent", "BackfillSettings", "Bytes", "ClassifySettings",
-    "ClaudeSettings", "CodeSettings", "Count", "DecodingSettings", "Delivery", "DeskSettings",
-    "DocumentSettings",
-    "EndpointSettings", "EscalationSettings", "ExtraField", "ExtractSettings", "Extracting",
-    "FileSettings", "HttpSettings", "ImageSettings", "InvoiceField", "InvoiceSettings",
-    "KafkaSettings", "Label", "Labels", "LogSettings", "ModelSettings", "OauthSettings",
-    "OperatorSettings", "Ordering", "OwnStage", "PrivacySettings", "Provider", "RequestSettings",
-    "S3Settings", "Seconds", "Section", "Settings", "Share", "SonnetThresholds",
-    "StagePrivacySettings", "StageSettings", "StageThresholds", "StagesSettings", "StreamSettings",
-    "TenantLimitSettings", "TenantsSettings", "TextSettings", "Thresholds", "TicketSettings",
-    "TierSettings", "TokenPrices", "TopicSettings", "TracingSettings", "load_settings",
+    "KINDS", "MOST_AT_ONCE", "AccessSettings", "Agent", "BackfillSettings", "Bytes",
+    "ClassifySettings", "ClaudeSettings", "CodeSettings", "Count", "DecodingSettings",
+    "Delivery", "DeskSettings", "DocumentSettings", "EndpointSettings", "EscalationSettings",
+    "ExtraField", "ExtractSettings", "Extracting", "FileSettings", "HttpSettings",
+    "ImageSettings", "InvoiceField", "InvoiceSettings", "KafkaSettings", "Label", "Labels",
+    "LogSettings", "ModelSettings", "OauthSettings", "OperatorSettings", "Ordering", "OwnStage",
+    "PrivacySettings", "Provider", "RequestSettings", "S3Settings", "Seconds", "Section",
+    "Settings", "Share", "SonnetThresholds", "StagePrivacySettings", "StageSettings",
+    "StageThresholds", "StagesSettings", "StreamSettings", "TenantLimitSettings",
+    "TenantsSettings", "TextSettings", "Thresholds", "TicketSettings", "TierSettings",
+    "TokenPrices", "TopicSettings", "TracingSettings", "load_settings",
 ]  # fmt: skip

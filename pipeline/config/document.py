@@ -15,6 +15,7 @@ import orjson
 import typer
 from pydantic import BaseModel, Field
 
+from pipeline.config.desk import TokenSettings
 from pipeline.config.settings import INSTEAD, Settings
 from pipeline.config.stages import (
     KINDS,
@@ -59,6 +60,7 @@ _PARTS: Mapping[str, type[BaseModel]] = {
     "Prices of a model": TokenPrices,
     "What is masked in a stage": StagePrivacySettings,
     "Limits of a tenant": TenantLimitSettings,
+    "A token of the desk": TokenSettings,
 }
 """What lists and maps hold, as far as it is not a table that has a section of its own."""
 _MIB = 1 << 20

@@ -28,6 +28,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pipeline.config.desk import DeskSettings
 from pipeline.config.inputs import RegistrySettings
 from pipeline.config.stages import (
     OwnStage,
@@ -41,7 +42,6 @@ from pipeline.config.tables import (
     ClaudeSettings,
     DecodingSettings,
     Delivery,
-    DeskSettings,
     EscalationSettings,
     HttpSettings,
     KafkaSettings,

@@ -280,16 +280,6 @@ class HttpSettings(Section):
     )
 
 
-class DeskSettings(Section):
-    """The page on which people settle what neither model could: `pipeline desk`."""
-
-    enabled: bool = setting(
-        False, "whether `pipeline run` serves it, too; `pipeline desk` always does"
-    )
-    host: str = setting("127.0.0.1", "the address that is listened on; of this machine alone")
-    port: int = setting(8090, "0: a free one", ge=0, le=65535)
-
-
 class DecodingSettings(Section):
     """The child processes that decode files, for all stages of a process together."""
 

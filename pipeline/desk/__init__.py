@@ -1,7 +1,7 @@
 """The desk: the page on which people settle what neither model could.
 
 - `server`: the port, the page's files, one table of routes with the role that each needs.
-- `access`: who asks, and whether a request may have what it asks for.
+- `access`: the ways in: who asks, and whether a request may have what it asks for.
 - `routes`: what a route and a view are, and how answers and errors look.
 - `review`: the view of review items, of these parts:
   - `queue`: which wait, by small entries that are kept current from the topics;

@@ -8,15 +8,13 @@ from aiohttp import web
 
 import pipeline
 from pipeline.config import Settings
-from pipeline.desk.access import Access, CsrfTokens, LoopbackAccess, Role, guard, person
+from pipeline.desk.access import PUBLIC, Access, Role, open_access, person
 from pipeline.desk.review import Kafka, ReviewView
 from pipeline.desk.routes import Route, View, answer, errors_as_json
-from pipeline.model.errors import UsageError
 from pipeline.observe.web import (
     Asset,
     bounded,
     file_response,
-    is_loopback,
     listening,
     refuse_others,
     resource,
@@ -38,12 +36,12 @@ def page_files() -> Mapping[str, Asset]:
     return {**shared, "inter.woff2": resource(*_FONT), **found}
 
 
-def route_table(views: Sequence[View], tokens: CsrfTokens) -> Sequence[Route]:
+def route_table(views: Sequence[View], access: Access) -> Sequence[Route]:
     """Everything that is answered, and the least role that each needs."""
     files = page_files()
 
     async def page(request: web.Request) -> web.Response:
-        return file_response(request, files["index.html"])
+        return access.sign_in_first(request) or file_response(request, files["index.html"])
 
     async def part(request: web.Request) -> web.Response:
         if (found := files.get(request.match_info["name"])) is None:
@@ -51,13 +49,11 @@ def route_table(views: Sequence[View], tokens: CsrfTokens) -> Sequence[Route]:
         return file_response(request, found)
 
     async def session(request: web.Request) -> web.Response:
-        who = person(request)
+        role = person(request).role
         return answer({
-            "person": who.name,
-            "role": who.role.name.lower(),
-            "csrf": tokens.of(who),
+            **access.session(request),
             "views": [
-                {"name": view.name, "title": view.title} for view in views if view.role <= who.role
+                {"name": view.name, "title": view.title} for view in views if view.role <= role
             ],
             "version": pipeline.__version__,
         })  # fmt: skip
@@ -67,13 +63,18 @@ def route_table(views: Sequence[View], tokens: CsrfTokens) -> Sequence[Route]:
         Route("GET", "/page/{name}", None, part),
         Route("GET", "/api/session", Role.READER, session),
         *(route for view in views for route in view.routes()),
+        *(
+            Route(
+                each.method, each.path, None if each.path in PUBLIC else Role.READER, each.handler
+            )
+            for each in access.routes()
+        ),
     )
 
 
 def application(views: Sequence[View], access: Access) -> web.Application:
     """The routes behind what checks who asks."""
-    tokens = CsrfTokens()
-    table = route_table(views, tokens)
+    table = route_table(views, access)
     roles: dict[web.AbstractRoute, Role | None] = {}
 
     def role_of(request: web.Request) -> Role | None:
@@ -83,9 +84,9 @@ def application(views: Sequence[View], access: Access) -> web.Application:
     app = web.Application(
         middlewares=[
             bounded(REQUEST_SECONDS),
-            refuse_others(frozenset(), way_out=": ask for it by one of these"),
+            refuse_others(access.names, way_out=" (desk.access.url): ask for it by one of these"),
             errors_as_json,
-            guard(access, tokens, role_of),
+            access.middleware(role_of),
         ],
         client_max_size=_MOST_BODY,
     )
@@ -113,13 +114,7 @@ async def serve(
         PipelineError: The address cannot be had.
     """
     host, port = settings.desk.host, settings.desk.port
-    if access is None:
-        if not is_loopback(host):
-            raise UsageError(
-                f"desk.host is {host}, which others reach, and the desk does not ask who they are: "
-                "set it to 127.0.0.1 (PIPELINE_DESK__HOST)."
-            )
-        access = LoopbackAccess()
+    access = access or open_access(settings.desk.access, host)
     view = ReviewView(settings, kafka or Kafka.under(settings, note))
     app = application([view], access)
     async with view.running(failed=failed), listening(app, (host, port), table="desk") as address:

@@ -131,6 +131,12 @@ def check_extras(site: Site) -> Iterator[Finding]:
             why="`pipeline run` does not start without it.",
             advice="`pip install 'haiku-pipeline[split]'`, or unset it.",
         )
+    if site.settings.desk.access.way == "oidc" and not is_installed("joserfc"):
+        yield failed(
+            "desk.access.way is oidc, and joserfc, which checks tokens, is not installed.",
+            why="The desk does not start without it.",
+            advice="`pip install 'haiku-pipeline[desk]'`.",
+        )
     if not is_installed("noida_db"):
         yield ok(
             "The extra `local` is not installed: `pipeline demo` and `pipeline local` need "

@@ -380,7 +380,7 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
     for change in _BETWEEN.split(changes):
         name, equals, text = change.strip().partition("=")
         if not equals:
-            raise UsageError(f"{change!r} is not NAME=VALUE, e.g. events_per_request=8.")
+            raise UsageError(f"{change!r} is not NAME=VALUE: write it as events_per_request=8.")
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -406,7 +406,7 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
 def _with(section: Any, path: Sequence[str], value: object, name: str) -> Any:  # noqa: ANN401 - any table of settings
     first, *rest = path
     if not isinstance(section, BaseModel) or first not in type(section).model_fields:
-        raise UsageError(f"There is no setting {name!r}.")
+        raise UsageError(f"There is no setting {name!r}: docs/SETTINGS.md lists them.")
     if rest:
         new = _with(getattr(section, first), rest, value, name)
         return section.model_copy(update={first: new})

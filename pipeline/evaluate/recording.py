@@ -332,5 +332,5 @@ def read_earlier(path: Path) -> Mapping[str, Any]:
     except (OSError, orjson.JSONDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): name an evaluation's file.") from error
     if not isinstance(document, dict) or not isinstance(document.get("fingerprint"), dict):
-        raise UsageError(f"{path} is not the JSON file of an evaluation.")
+        raise UsageError(f"{path} is not the JSON file of an evaluation: name one.")
     return document

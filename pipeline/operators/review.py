@@ -272,11 +272,13 @@ def save_file(item: ReviewItem, path: Path) -> int:
     file = item.review.event.get("file")
     data = file.get("data") if isinstance(file, dict) else None
     if not isinstance(data, str):
-        raise UsageError("This event brings no file of its own.")
+        raise UsageError("This event brings no file of its own: leave --file out.")
     try:
         content = base64.b64decode(data, validate=True)
     except ValueError:
-        raise UsageError("The file of this event is not base64.") from None
+        raise UsageError(
+            "The file of this event is not base64: look at the event itself."
+        ) from None
     with usable(path, "written", otherwise="name another."):
         path.write_bytes(content)
     return len(content)
@@ -296,7 +298,7 @@ def parse_changes(texts: Sequence[str]) -> dict[str, JsonValue]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UsageError(f"{text!r} is not FIELD=VALUE.")
+            raise UsageError(f"{text!r} is not FIELD=VALUE: write it as priority=high.")
         try:
             changes[name] = json.loads(value)
         except json.JSONDecodeError:

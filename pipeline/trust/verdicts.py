@@ -71,7 +71,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}).") from error
+        raise UsageError(f"{path} cannot be read ({error.strerror}): name another.") from error
     found: dict[str, Verdict] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -87,7 +87,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
         key = name if read.key is None else str(read.key)
         found[name] = Verdict(key, not read.right, read.chance)
     if not found:
-        raise UsageError(f"{path} has no verdicts.")
+        raise UsageError(f"{path} has no verdicts: name another file.")
     return list(found.values())
 
 
@@ -100,7 +100,9 @@ def certify(
         UsageError: The target is no share.
     """
     if not 0 < target < 1:
-        raise UsageError("The target, the share that shall be right, lies between 0 and 1.")
+        raise UsageError(
+            "The target, the share that shall be right, lies between 0 and 1: say --target 0.95."
+        )
     budget, risk = ErrorBudget(), round(1 - target, 12)
     alpha = budget.alpha if trial is None else budget.of_trial(trial)
     finding = judge(verdicts, risk, at_once=at_once)

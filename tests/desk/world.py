@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,9 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from pipeline.config import DecodingSettings, DeskSettings, Settings
+from pipeline.config import AccessSettings, DecodingSettings, DeskSettings, Settings
 from pipeline.desk.access import Access, Person, Role
+from pipeline.desk.access.ways import Visitor, WayIn
 from pipeline.desk.review import Kafka, ReviewView
 from pipeline.desk.server import application
 from pipeline.kafka.topics import TopicNames
@@ -58,10 +60,12 @@ class ByHost:
 
     def __init__(self, **people: Role) -> None:
         self.people = people
+        self.key = secrets.token_hex()
 
-    async def who(self, request: web.Request) -> Person | None:
+    def visitor(self, request: web.Request) -> Visitor | None:
         name = request.host.partition(".")[0]
-        return Person(name, self.people[name]) if name in self.people else None
+        role = self.people.get(name)
+        return None if role is None else Visitor(name, role, self.key + name)
 
 
 class OneOf:
@@ -69,9 +73,11 @@ class OneOf:
 
     def __init__(self, name: str = "ada", role: Role = Role.OPERATOR) -> None:
         self.person: Person | None = Person(name, role)
+        self.key = secrets.token_hex()
 
-    async def who(self, request: web.Request) -> Person | None:
-        return self.person
+    def visitor(self, request: web.Request) -> Visitor | None:
+        who = self.person
+        return None if who is None else Visitor(who.name, who.role, self.key + who.name)
 
 
 class Desk:
@@ -80,14 +86,14 @@ class Desk:
     def __init__(
         self,
         *,
-        access: Access | None = None,
+        access: WayIn | None = None,
         undo_seconds: float = 0.0,
         broker: MemoryBroker | None = None,
         process: str = "desk",
         settings: Settings = SETTINGS,
     ) -> None:
         self.settings, self.names = settings, TopicNames.under(settings)
-        self.access = access or OneOf()
+        self.access = Access(AccessSettings(), access or OneOf())
         self.process = process
         self.broker = broker or MemoryBroker(max_message_bytes=16 << 20)
         if broker is None:

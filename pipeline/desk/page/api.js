@@ -12,14 +12,18 @@ export class Refused extends Error {
   }
 }
 
-export async function get(path) {
-  return answer(await send(path, { method: "GET" }));
+// What a page asks by itself keeps no session alive.
+const BACKGROUND = { "X-Desk-Background": "1" };
+
+export async function get(path, { background = false } = {}) {
+  return answer(await send(path, { method: "GET", headers: background ? BACKGROUND : {} }));
 }
 
-export async function post(path, body = {}) {
+export async function post(path, body = {}, { background = false } = {}) {
   return answer(await send(path, {
     method: "POST", body: JSON.stringify(body),
-    headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
+    headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf,
+      ...(background ? BACKGROUND : {}) },
   }));
 }
 
@@ -28,6 +32,12 @@ export async function session() {
   const found = await get("api/session");
   csrf = found.csrf;
   return found;
+}
+
+/** End the session, and have the page loaded again, which asks who is there. */
+export async function signOut() {
+  await send("logout", { method: "POST", headers: { "X-CSRF-Token": csrf } });
+  location.reload();
 }
 
 async function send(path, options) {

@@ -5,7 +5,7 @@
 // `desk` has: session { person, role, views }, may(role), note(text, options), useKeys(keys),
 // title(text). Whatever a view shows of events are text nodes (dom.js), never markup.
 
-import { Refused, session } from "./api.js";
+import { Refused, session, signOut } from "./api.js";
 import { byId, element, text } from "./dom.js";
 import { listen, useKeys } from "./keys.js";
 
@@ -75,6 +75,8 @@ async function start() {
   try {
     who = await session();
     text(byId("person"), `${who.person} · ${who.role}`);
+    byId("sign-out").hidden = !who.can_sign_out;
+    byId("sign-out").addEventListener("click", () => signOut().catch(fail));
     await show();
     addEventListener("hashchange", () => show().catch(fail));
   } catch (error) {

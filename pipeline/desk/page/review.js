@@ -95,7 +95,7 @@ class ReviewView {
     if (this.doubt.value) asked.set("doubt", this.doubt.value);
     let found;
     try {
-      found = await get(`api/review?${asked}`);
+      found = await get(`api/review?${asked}`, { background: true });
     } catch (error) {
       this.say(error);
       return;
@@ -278,7 +278,7 @@ class ReviewView {
     if (this.claimed === null || this.opened === null || document.hidden) return;
     if (!this.desk.may("reviewer")) return;
     try {
-      await post(`api/review/${this.claimed}/claim`);
+      await post(`api/review/${this.claimed}/claim`, {}, { background: true });
     } catch (error) {
       this.say(error);
     }
@@ -388,7 +388,7 @@ class ReviewView {
     this.showVerdict();
     let states;
     try {
-      states = new Map((await get("api/review/verdicts")).map((each) => [each.number, each]));
+      states = new Map((await get("api/review/verdicts", { background: true })).map((each) => [each.number, each]));
     } catch (error) {
       this.say(error);
       states = new Map();

@@ -507,8 +507,9 @@ class Files:
         if not self._settings.split:
             return None
         if find_spec("pypdfium2") is None:
-            needed = "needs the extra split: pip install 'haiku-pipeline[split]'."
-            raise UsageError(f"stages.{stage}.split {needed}")
+            raise UsageError(
+                f"stages.{stage}.split needs the extra split: pip install 'haiku-pipeline[split]'."
+            )
         return Splitter(stage, self)
 
     def open(self, event: FileEvent) -> decoding.Prepared:
