@@ -44,6 +44,7 @@ from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.kafka.writer import Writer
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.records import Tier, now
+from pipeline.notify.watcher import notifying
 from pipeline.observe.dashboard import Running, instruments
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
@@ -169,6 +170,7 @@ class App:
             await stack.enter_async_context(
                 background_task(self._audit_start(), ended=lambda: None)
             )
+            await stack.enter_async_context(notifying(self._settings, ended=stop.set))
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)

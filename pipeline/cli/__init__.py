@@ -15,6 +15,7 @@ from pipeline.cli.access import access
 from pipeline.cli.checks import cost, doctor, evaluate, say_what_is_next, schemas, version
 from pipeline.cli.examples import epilog
 from pipeline.cli.kafka import lag, publish, tail, topics
+from pipeline.cli.notify import notify
 from pipeline.cli.offsets import offsets
 from pipeline.cli.operators import audit, dead_letters, forget, review
 from pipeline.cli.options import Json
@@ -43,6 +44,7 @@ GROUPS = {
     "audit": audit,
     "trust": trust,
     "access": access,
+    "notify": notify,
 }
 for command in COMMANDS:
     app.command(epilog=epilog(command.__name__))(command)

@@ -44,6 +44,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "trust plan": ("trust plan --target 0.95",),
     "trust certify": ("trust certify verdicts.jsonl --target 0.95",),
     "trust watch": ("trust watch verdicts.jsonl",),
+    "notify test": ("notify test", "notify test slack"),
     "access token": ("access token Ada --role reviewer",),
 }
 

@@ -16,6 +16,7 @@ import typer
 from pydantic import BaseModel, Field
 
 from pipeline.config.desk import TokenSettings
+from pipeline.config.notifications import WebhookSettings
 from pipeline.config.settings import INSTEAD, Settings
 from pipeline.config.stages import (
     KINDS,
@@ -61,6 +62,7 @@ _PARTS: Mapping[str, type[BaseModel]] = {
     "What is masked in a stage": StagePrivacySettings,
     "Limits of a tenant": TenantLimitSettings,
     "A token of the desk": TokenSettings,
+    "A webhook": WebhookSettings,
 }
 """What lists and maps hold, as far as it is not a table that has a section of its own."""
 _MIB = 1 << 20

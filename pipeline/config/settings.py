@@ -30,6 +30,7 @@ from pydantic_settings import (
 
 from pipeline.config.desk import DeskSettings
 from pipeline.config.inputs import RegistrySettings
+from pipeline.config.notifications import NotificationSettings
 from pipeline.config.stages import (
     OwnStage,
     StageSettings,
@@ -197,6 +198,7 @@ class Settings(_Read):
     thresholds: ThresholdTable = ThresholdTable()
     escalation: EscalationSettings = EscalationSettings()
     privacy: PrivacySettings = PrivacySettings()
+    notifications: NotificationSettings = NotificationSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
 
