@@ -86,7 +86,7 @@ settings: $(READY)  ## write docs/SETTINGS.md again
 
 lock: $(READY)  ## resolve the dependencies again
 	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --extra registry --extra msk \
-		--extra heic --extra office --extra split --extra aws --extra vertex --extra foundry \
+		--extra heic --extra office --extra split --extra desk --extra aws --extra vertex --extra foundry \
 		--group dev --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \
 		--output-file requirements.lock

@@ -37,6 +37,7 @@ from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
+from pipeline.desk.server import serve as serve_desk
 from pipeline.inputs.outputs import open_outputs
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.reader import read_topics
@@ -160,6 +161,9 @@ class App:
             address = await stack.enter_async_context(
                 serve(self._settings.http, observed.views, socket=self._socket, failed=stop.set)
             )
+            if self._settings.desk.enabled and self._socket is None:
+                desk = serve_desk(self._settings, failed=stop.set)
+                log.info("desk", address=await stack.enter_async_context(desk))
             for name, verdict in self._opinions.items():
                 state = "on" if verdict.pays else "off"
                 log.info("second_opinion", stage=name, state=state, because=verdict.because)

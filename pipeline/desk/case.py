@@ -85,6 +85,8 @@ def _answers(review: Review, deciding: Sequence[str]) -> Iterator[dict[str, Any]
     haiku, sonnet = review.haiku_result, review.sonnet_result
     for name in dict.fromkeys([*(haiku or {}), *(sonnet or {})]):
         one, other = (haiku or {}).get(name), (sonnet or {}).get(name)
+        if one == other == {}:
+            continue
         yield {
             "name": name,
             "haiku": one,
@@ -108,8 +110,8 @@ def event_of(review: Review) -> dict[str, Any]:
             texts.append((name, value))
         else:
             details.append((name, value))
-    main = max((text for _, text in texts), key=len, default="")
-    boxes, spans = _evidence(review, main)
+    texts.sort(key=lambda each: each[0] != "subject")
+    boxes, spans = _evidence(review)
     return {
         "mail": {name: event.get(name) for name in _MAIL} if is_mail else None,
         "texts": [
@@ -119,7 +121,7 @@ def event_of(review: Review) -> dict[str, Any]:
                 "left_out": max(0, len(text) - TEXT_CHARS),
             }
             for name, text in texts
-            for found in [spans if text == main and spans else quotes_in(text, review)]
+            for found in [spans.get(name) or quotes_in(text, review)]
         ],
         "details": [{"name": name, "value": _shown(value)} for name, value in details][
             :_MOST_DETAILS
@@ -150,18 +152,16 @@ def _shown(value: JsonValue) -> str:
     return text[:TEXT_CHARS]
 
 
-def _evidence(review: Review, text: str) -> tuple[list[dict[str, Any]], list[Span]]:
-    """Where the record itself says that values were read: boxes on pages, and spans of the text."""
+def _evidence(review: Review) -> tuple[list[dict[str, Any]], dict[str, list[Span]]]:
+    """Where the record itself says that values were read: boxes on pages, and spans by text."""
     boxes: list[dict[str, Any]] = []
-    spans: list[Span] = []
-    for each in getattr(review, "evidence", None) or ():
-        found = each.model_dump(mode="json") if hasattr(each, "model_dump") else dict(each)
-        box, start, end = found.get("box"), found.get("start"), found.get("end")
-        if found.get("page") is not None:
-            boxes.append({"field": found["field"], "page": found["page"], "box": box})
-        elif isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text):
-            spans.append(Span(start, end, str(found["field"])))
-    return boxes[:_MOST_SPANS], spans[:_MOST_SPANS]
+    spans: dict[str, list[Span]] = {}
+    for each in list(getattr(review, "evidence", ()))[:_MOST_SPANS]:
+        if each.page is not None:
+            boxes.append({"field": each.field, "page": each.page, "box": each.box})
+        elif each.start is not None and each.end is not None and each.start < each.end:
+            spans.setdefault(each.input, []).append(Span(each.start, each.end, each.field))
+    return boxes, spans
 
 
 def quotes_in(text: str, review: Review) -> list[Span]:

@@ -39,6 +39,7 @@ _AT_ONCE = 20
 """Records that are parsed before others have a turn: some milliseconds."""
 _AMOUNTS = ("due", "gross", "total", "amount")
 """Fields of a result that say what it is worth, the first that is there."""
+_NO_VALUE = Decimal("-Infinity")
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 Order = Literal["oldest", "newest", "value", "doubts"]
 log = structlog.get_logger(__name__)
@@ -151,7 +152,7 @@ def _by_age(entry: Waiting) -> tuple[float, Place]:
 _KEYS: dict[Order, Callable[[Waiting], tuple[object, ...]]] = {
     "oldest": _by_age,
     "newest": lambda entry: (-entry.came_at.timestamp(), entry.place),
-    "value": lambda entry: (-(entry.value or Decimal(-1)), *_by_age(entry)),
+    "value": lambda entry: (-(_NO_VALUE if entry.value is None else entry.value), *_by_age(entry)),
     "doubts": lambda entry: (-len(entry.doubts), *_by_age(entry)),
 }
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
 
+import structlog
 from aiohttp import web
 
 import pipeline
@@ -22,6 +23,7 @@ from pipeline.observe.web import (
     resource,
 )
 
+log = structlog.get_logger(__name__)
 REQUEST_SECONDS = 60.0
 """For an answer: a page that is drawn may wait for others, and then take `files.decode_seconds`."""
 _MOST_BODY = 4 << 20
@@ -94,19 +96,24 @@ def application(views: Sequence[View], access: Access) -> web.Application:
     return app
 
 
+def _log_note(text: str) -> None:
+    log.warning("desk", note=text)
+
+
 @asynccontextmanager
 async def serve(
     settings: Settings,
     *,
-    note: Callable[[str], None],
+    note: Callable[[str], None] | None = None,
     failed: Callable[[], object] = lambda: None,
     kafka: Kafka | None = None,
     access: Access | None = None,
 ) -> AsyncIterator[str]:
     """Serve the desk for as long as the context lasts; yields its address.
 
-    `failed` is called when something ends by a bug; the error is raised at the end of the context.
-    Files are decoded in the pool of this process.
+    What weakens a guarantee is reported to `note`, or else logged. `failed` is called when
+    something ends by a bug; the error is raised at the end of the context. Files are decoded in the
+    pool of this process.
 
     Raises:
         UsageError: It would be reached from elsewhere, and nobody would be asked who they are.
@@ -120,7 +127,7 @@ async def serve(
                 "set it to 127.0.0.1 (PIPELINE_DESK__HOST)."
             )
         access = LoopbackAccess()
-    view = ReviewView(settings, kafka or Kafka.under(settings, note))
+    view = ReviewView(settings, kafka or Kafka.under(settings, note or _log_note))
     app = application([view], access)
     async with view.running(failed=failed), listening(app, (host, port), table="desk") as address:
         yield address

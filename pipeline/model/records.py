@@ -407,7 +407,6 @@ class DeadLetterReason(StrEnum):
     FORBIDDEN_URI = "forbidden_uri"
     REJECTED_BY_API = "rejected_by_api"
     STAGE_FAILED = "stage_failed"
-    REJECTED_BY_PERSON = "rejected_by_person"
 
 
 class DeadLetterHeaders(Record):

@@ -203,12 +203,14 @@ async def listening(
     await runner.setup()
     try:
         server = await _listen(_bounded_in_number(runner), place, table)
-        if isinstance(place, Path):
-            yield str(place)
-        else:
-            host = f"[{place[0]}]" if ":" in place[0] else place[0]
-            yield f"http://{host}:{server.sockets[0].getsockname()[1]}"
-        server.close()
+        try:
+            if isinstance(place, Path):
+                yield str(place)
+            else:
+                host = f"[{place[0]}]" if ":" in place[0] else place[0]
+                yield f"http://{host}:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
     finally:
         await runner.cleanup()
 

@@ -44,6 +44,8 @@ OpenPublisher = Callable[[], AbstractAsyncContextManager[IdempotentPublisher]]
 """Opens a publisher, which fences those that others have open."""
 SHOWN = 2000  # characters of a text of the event, unless all are asked for
 REASON_CHARS = 500
+PUT_ASIDE = "A person put it aside: "
+"""What `dlq-detail` begins with where a person sent an event to the dead letters."""
 _EXAMPLES = 20
 _DOUBTS = 10  # codes of an item that a table has room for
 _NAME_SHOWN = 64
@@ -514,7 +516,9 @@ async def reject(
     record = await record_at(read, names.review, place, what="review item", command="review")
     item = review_item_of(record)
     invalid = InvalidEvent(
-        DeadLetterReason.REJECTED_BY_PERSON, printable(reason), attempts=item.review.usage.calls
+        DeadLetterReason.INVALID_EVENT,
+        f"{PUT_ASIDE}{printable(reason)}",
+        attempts=item.review.usage.calls,
     )
     letter = dead_letter(
         await _raw_record(read, item),

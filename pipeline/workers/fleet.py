@@ -11,8 +11,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from pipeline.observe import web
 from pipeline.observe.dashboard import STEP_SECONDS, About, Health, Running, Status, Views
 from pipeline.observe.metrics import Conditions
 from pipeline.runtime.process import MARGIN, background_task, dies_with_parent
+from pipeline.stages.files.decoding import decoders_of_this_process
 
 WRONG_USE = 2
 SOCKET_VARIABLE = "HAIKU_PIPELINE_WORKER_SOCKET"
@@ -319,9 +320,24 @@ async def run_fleet(
                 failed=stop.set,
             ) as address,
             background_task(_read_on(sockets, reports, conditions), ended=stop.set),
+            _desk(settings, failed=stop.set),
         ):
             announce(Running(address, delivery.mode, delivery.because))
             return await supervisor.run(stop)
+
+
+@asynccontextmanager
+async def _desk(settings: Settings, *, failed: Callable[[], object]) -> AsyncIterator[None]:
+    """The desk of all workers, where it is switched on: here, since no two can have its port."""
+    if not settings.desk.enabled:
+        yield
+        return
+    from pipeline.desk.server import serve as serve_desk  # noqa: PLC0415 - few have it
+
+    with decoders_of_this_process.limited(settings.files):
+        async with serve_desk(settings, failed=failed) as address:
+            log.info("desk", address=address)
+            yield
 
 
 def _views(

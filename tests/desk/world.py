@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from pipeline.config import DecodingSettings, DeskSettings, Settings
+from pipeline.config import DeskSettings, Settings
 from pipeline.desk.access import Access, Person, Role
 from pipeline.desk.review import Kafka, ReviewView
 from pipeline.desk.server import application
@@ -21,7 +21,7 @@ from pipeline.model.records import Doubt
 from pipeline.observe.web import listening
 from pipeline.operators.audit import AuditedCommand
 from pipeline.operators.handled import IdempotentPublisher
-from pipeline.stages.files.decoding import decoders_of_this_process
+from pipeline.stream.protocols import TopicPartition
 from pipeline.testing import MemoryBroker, MemoryBrokers, MemoryTopicReader
 from tests.operators.review.items import outgoing, review
 
@@ -47,10 +47,6 @@ DOUBT = Doubt(code="totals_differ", detail="The lines add up to 100.00, not to 9
 
 def file_of(path: Path, media_type: str) -> dict[str, str]:
     return {"media_type": media_type, "data": base64.b64encode(path.read_bytes()).decode()}
-
-
-def ticket(number: int, **changes: object) -> dict[str, Any]:
-    return {**dict(event_id=f"T-{number}"), **changes}
 
 
 class ByHost:
@@ -99,7 +95,7 @@ class Desk:
             settings, Kafka(self.read, self._partitions, self._publisher), undo_seconds=undo_seconds
         )
 
-    async def _partitions(self, topics: Any) -> Any:
+    async def _partitions(self, topics: Sequence[str]) -> Sequence[TopicPartition]:
         return [each for topic in topics for each in self.broker.partitions_of(topic)]
 
     def _publisher(self, command: AuditedCommand) -> IdempotentPublisher:
@@ -142,14 +138,13 @@ class Desk:
             raise AssertionError("the desk ended")
 
         app = application([self.view], self.access)
-        with decoders_of_this_process.limited(DecodingSettings()):
-            async with (
-                self.view.running(failed=failed),
-                listening(app, ("127.0.0.1", 0), table="desk") as address,
-            ):
-                async with asyncio.timeout(10):
-                    await self.view.reader.loaded.wait()
-                yield address
+        async with (
+            self.view.running(failed=failed),
+            listening(app, ("127.0.0.1", 0), table="desk") as address,
+        ):
+            async with asyncio.timeout(60):
+                await self.view.reader.loaded.wait()
+            yield address
 
     def published(self, topic: str) -> list[dict[str, Any]]:
         """The values on a topic, as a committed reader sees them."""
@@ -183,9 +178,9 @@ class Client:
         async with self._session.post(address, json=body or {}, headers=sent) as answer:
             return answer.status, orjson.loads(await answer.read())
 
-    async def until(self, path: str, condition: Callable[[Any], bool]) -> Any:
+    async def until(self, path: str, condition: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - JSON
         """Ask again until the answer is as wanted; returns it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 _, found = await self.get(path)
                 if condition(found):

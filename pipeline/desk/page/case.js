@@ -2,10 +2,11 @@
 
 import { get } from "./api.js";
 import { element } from "./dom.js";
-import { dollars, time, words } from "./format.js";
+import { dollars, words } from "./format.js";
 import { address, Picture } from "./picture.js";
-import { shown } from "./values.js";
+import { isLines, shown } from "./values.js";
 
+const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
 const SAID = { haiku: "Haiku", sonnet: "Sonnet" };
 
 /** What is shown of a case, asked for ahead of time: { place, document, file, image }, promises. */
@@ -34,8 +35,11 @@ export class Case {
       doubts(document), table(document));
     this.evidence = element("section", { class: "card event", "aria-label": "The event" },
       ...this.event());
+    // A form takes the place of the answers, so that the event stays beside it.
+    this.form = element("div", { class: "form-place" });
     this.node = element("article", { class: "case" }, this.head(),
-      element("div", { class: "both" }, this.evidence, this.answers));
+      element("div", { class: "both" }, this.evidence,
+        element("div", {}, this.form, this.answers)));
   }
 
   head() {
@@ -43,7 +47,7 @@ export class Case {
     const part = source.part ? `, part ${source.part.number} of ${source.part.of}` : "";
     return element("header", { class: "case-head" }, this.heading,
       element("p", { class: "soft" }, `${stage} · key ${key} · from ${source.topic} ${
-        source.partition}:${source.offset}${part} · came ${time(came)} · ${model}, ${calls} calls, ${
+        source.partition}:${source.offset}${part} · came ${moment.format(new Date(came))} · ${model}, ${calls} calls, ${
         dollars(cost === null ? null : Number(cost))}`));
   }
 
@@ -130,6 +134,15 @@ function table(document) {
       ? shown(row[tier], row.differs ? row[other] : undefined)
       : element("span", { class: "none" }, "no usable answer"));
   };
+  const wide = (row) => {
+    const own = tiers.filter((tier) => document.has_answer[tier]);
+    const said = row.differs || own.length < 2 ? own : [own[0]];
+    return element("td", { role: "cell", class: "words wide", colspan: "2" }, ...said.flatMap((tier) => [
+      element("p", { class: "soft" }, said.length < own.length ? "Both" : SAID[tier]),
+      shown(row[tier], row.differs ? row[tiers.find((each) => each !== tier)] : undefined)]));
+  };
+  const cells = (row) => (tiers.some((tier) => isLines(row[tier])) ? [wide(row)]
+    : [cell(row, "haiku", "sonnet"), cell(row, "sonnet", "haiku")]);
   if (!document.answers.length) {
     return element("p", { class: "none" }, "Neither model gave a usable answer.");
   }
@@ -142,5 +155,5 @@ function table(document) {
       role: "row", class: row.differs ? "differs" : null,
     }, element("th", { scope: "row", role: "rowheader", class: "name" }, words(row.name),
       row.differs ? element("span", { class: "tag" }, "differs") : null),
-    cell(row, "haiku", "sonnet"), cell(row, "sonnet", "haiku")))));
+    ...cells(row)))));
 }

@@ -83,6 +83,7 @@ class ReviewView {
     clearInterval(this.polling);
     clearInterval(this.renewing);
     clearTimeout(this.watching);
+    this.turn = null;
     this.root.removeEventListener("click", this.onClick);
     this.leave();
   }
@@ -198,8 +199,7 @@ class ReviewView {
     }
     this.opened = new Case(document);
     this.actions = this.buttons(document);
-    this.place = element("div", { class: "form-place" });
-    this.pane.replaceChildren(this.opened.node, this.place, this.actions);
+    this.pane.replaceChildren(this.opened.node, this.actions);
     this.pane.scrollTo?.(0, 0);
     this.opened.showFile(found.file, found.image);
     this.opened.heading.focus({ preventScroll: true });
@@ -329,15 +329,15 @@ class ReviewView {
       send();
     });
     this.form = { node, send: () => node.requestSubmit() };
-    this.place.replaceChildren(node);
-    this.actions.hidden = true;
+    this.opened.form.replaceChildren(node);
+    this.opened.answers.hidden = this.actions.hidden = true;
     node.scrollIntoView({ block: "nearest" });
   }
 
   closeForm() {
     this.form?.node.remove();
     this.form = null;
-    this.actions.hidden = false;
+    this.opened.answers.hidden = this.actions.hidden = false;
     this.opened?.heading.focus({ preventScroll: true });
   }
 
@@ -385,6 +385,7 @@ class ReviewView {
   /** Follow verdicts until all are published, and say what became of them. */
   async watch() {
     clearTimeout(this.watching);
+    const turn = this.turn = {};
     this.showVerdict();
     let states;
     try {
@@ -393,7 +394,10 @@ class ReviewView {
       this.say(error);
       states = new Map();
     }
-    for (const each of this.given) {
+    // What was decided meanwhile is followed by a later turn.
+    if (this.turn !== turn) return;
+    // The newest last: what is said of it stays.
+    for (const each of [...this.given].reverse()) {
       const now = states.get(each.number);
       if (now === undefined || now.state === each.state) continue;
       Object.assign(each, now);

@@ -4,9 +4,10 @@ import { element } from "./dom.js";
 import { words } from "./format.js";
 
 const NONE = "–";
-const isLines = (value) => Array.isArray(value) && value.length > 0
+export const isLines = (value) => Array.isArray(value) && value.length > 0
   && value.every((each) => each !== null && typeof each === "object" && !Array.isArray(each));
-const isGroup = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+const isGroup = (value) => value !== null && typeof value === "object" && !Array.isArray(value)
+  && Object.keys(value).length > 0;
 
 /** A node that shows a value; what is not the same in `other` is marked, unless that is undefined. */
 export function shown(value, other) {
@@ -18,6 +19,7 @@ export function shown(value, other) {
 
 export function plainly(value) {
   if (value === null || value === undefined || value === "") return NONE;
+  if (typeof value === "object" && !Object.keys(value).length) return NONE;
   if (value === true) return "yes";
   if (value === false) return "no";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
