@@ -163,7 +163,8 @@ class Flow(Generic[KeyT]):
 
     def __init__(self, settings: StreamSettings) -> None:
         self._unfinished, self._reopen = settings.max_unfinished, 0.5
-        if settings.tenant_from is not None:
+        self._has_tenants = settings.tenant_from is not None
+        if self._has_tenants:
             # Those that wait keep a partition nearly full, and what comes behind them is let in.
             self._unfinished, self._reopen = min(self._unfinished, LIMIT_WITH_PARKED), 1.0
         self._running = settings.max_in_flight
@@ -177,8 +178,11 @@ class Flow(Generic[KeyT]):
         self._gates: dict[KeyT, tuple[FlowGate, FlowGate]] = {}
         self._mean_bytes: float = _FIRST_GUESS
 
-    def look(self, loads: Mapping[KeyT, Load]) -> tuple[list[KeyT], int]:
-        """The partitions that may bring more, and how many records in all: fewer if large."""
+    def look(self, loads: Mapping[KeyT, Load]) -> tuple[list[KeyT], int, int]:
+        """The partitions that may bring more, how many records in all, and of each one.
+
+        Fewer if they are large.
+        """
         held_bytes = sum(load.held_bytes for load in loads.values())
         active = sum(load.active for load in loads.values())
         if held := sum(load.held for load in loads.values()):
@@ -186,7 +190,7 @@ class Flow(Generic[KeyT]):
         self._gates = {key: self._gates.get(key) or self._new_gates() for key in loads}
         is_active_open = self._active.update(active)
         if not self._bytes.update(held_bytes) or not is_active_open:
-            return [], 1
+            return [], 1, 1
         # While slots are free every partition may bring more. Once all are taken, only those that
         # have less than their share, so that one's backlog does not hold up the others.
         share = self._most_active
@@ -200,6 +204,8 @@ class Flow(Generic[KeyT]):
         return (
             [key for key, load in loads.items() if is_open[key] and load.active < share],
             max(1, min(self.poll_records, room)),
+            # Much of what tenants bring is only passed over.
+            self.poll_records if self._has_tenants else share,
         )
 
     def _new_gates(self) -> tuple[FlowGate, FlowGate]:
@@ -232,7 +238,7 @@ class Poller:
             if self._opened.is_set():
                 self._opened.clear()
                 self._last_record = started
-            workers, records, wait = self._choose()
+            workers, records, each, wait = self._choose()
             is_idle = started - self._last_record > _IDLE_AFTER and wait == _WAIT_WHILE_CLOSED
             seconds = _IDLE_WAIT if is_idle else min(wait, _WAIT)
             try:
@@ -240,6 +246,7 @@ class Poller:
                     [worker.partition for worker in workers],
                     seconds=seconds if workers else 0.0,
                     records=records,
+                    each=each,
                 )
             except PositionLost as lost:
                 polled = {}
@@ -267,8 +274,8 @@ class Poller:
                     self._intake.took(len(came))
         return were_taken
 
-    def _choose(self) -> tuple[list[PartitionWorker], int, float]:
-        """Whom to poll, for how many records, and seconds to the next look where none come."""
+    def _choose(self) -> tuple[list[PartitionWorker], int, int, float]:
+        """Whom to poll, for how many records in all and of each one, seconds to the next look."""
         loads = {
             worker: worker.workload.load
             for worker in self._assignment.workers.values()
@@ -283,11 +290,11 @@ class Poller:
         if is_limited:
             self._last_limited = now
         if room == 0:
-            return [], 1, _WAIT_WHILE_CLOSED
+            return [], 1, 1, _WAIT_WHILE_CLOSED
         if self._tenants is not None:
             for worker in loads:
                 worker.catch_up()
-        workers, records = self._flow.look(loads)
+        workers, records, each = self._flow.look(loads)
         workers = [worker for worker in workers if not worker.is_full]
         if not is_limited:
             # With less than that a partition may go without for long, and is not stuck.
@@ -299,7 +306,7 @@ class Poller:
                     worker.last_progress = now
                 worker.last_asked = now
         wait = _WAIT_WHILE_SOME_ARE_FULL if len(workers) < len(loads) else _WAIT_WHILE_CLOSED
-        return workers, records if room is None else max(1, min(records, room)), wait
+        return workers, records if room is None else max(1, min(records, room)), each, wait
 
     def _look_at_tenants(self, workers: Iterable[PartitionWorker]) -> None:
         if self._tenants is None:

@@ -132,3 +132,16 @@ async def test_junk_of_one_publisher_closes_nothing_and_the_others_go_on() -> No
         await until(lambda: len(bench.output()) == 20 * 501)
         assert one.engine.status().is_ready
     assert notes.closed == []
+
+
+@virtual_time
+async def test_a_backlog_in_all_partitions_is_begun_in_all_of_them_at_once() -> None:
+    """60 partitions share 64 slots, and none waits for the whole of another one's backlog."""
+    bench = Bench(partitions=60)
+    bench.handler.seconds = 0.4
+    bench.publish(*(b"%d" % number for number in range(12_000)))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with running(bench, max_in_flight=64):
+        await until(lambda: len(bench.broker.group(GROUP).committed) == 60)
+        assert loop.time() - began < 3.0
