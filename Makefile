@@ -23,6 +23,7 @@ chart-tools: $(TOOLS)  ## helm and kube-score, from source (needs Go, takes minu
 
 test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
 	@tests/browser/install
+	@deploy/setup/install .venv deploy/trust/requirements.lock
 	@$(BIN)/pytest -n auto
 
 oldest-sdk: $(READY)  ## what depends on Anthropic's SDK, with the oldest release that is taken
@@ -86,11 +87,11 @@ settings: $(READY)  ## write docs/SETTINGS.md again
 
 lock: $(READY)  ## resolve the dependencies again
 	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --extra registry --extra msk \
-		--extra heic --extra office --extra split --extra aws --extra vertex --extra foundry \
+		--extra heic --extra office --extra split --extra desk --extra aws --extra vertex --extra foundry \
 		--group dev --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \
 		--output-file requirements.lock
-	@for room in setup tools sbom; do \
+	@for room in setup tools sbom trust; do \
 		$(BIN)/uv pip compile deploy/$$room/requirements.in --universal --generate-hashes \
 			--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \
 			--output-file deploy/$$room/requirements.lock; done

@@ -19,6 +19,7 @@ from benchmarks.goals import Goal, Part, Table, at_least, at_most
 from benchmarks.report import conclude, parser
 from pipeline.trust.certificates import Bet, ErrorBudget, errors_allowed, labels_needed
 from pipeline.trust.drift import RUN_LENGTH, Detector
+from pipeline.trust.live import Bound
 
 RISK, ALPHA = 0.05, 0.05
 RUNS = 20_000
@@ -157,6 +158,18 @@ def labels_until_alarm(wrong: float, runs: int) -> list[int]:
     return found
 
 
+def bound_below_the_truth(truth: float, runs: int, labels: int = 300) -> float:
+    """How often a bound is below the true share at any label, of answers with three chances."""
+    dice = random.Random(5)  # noqa: S311
+    below = 0
+    for _ in range(runs):
+        bound = Bound()
+        for _ in range(labels):
+            bound.add(dice.random() < truth, dice.choice((1.0, 0.5, 0.25)))
+        below += bound.upper < truth
+    return below / runs
+
+
 async def measure(runs: int) -> Part:
     """All of it."""
     goals: list[Goal] = []
@@ -185,6 +198,12 @@ async def measure(runs: int) -> Part:
         goals.append(at_least(f"{truth:.0%} right: certified", 100 * certified, 79.0, " %"))
         data[f"right {truth}"] = {"labels": labels, "certified": certified}
     few = max(50, runs // 100)
+    for truth in (RISK, RISEN[0]):
+        below = bound_below_the_truth(truth, few)
+        # Of so few runs chance may add three standard deviations.
+        most = 100 * (ALPHA + 3 * (ALPHA * (1 - ALPHA) / few) ** 0.5)
+        goals.append(at_most(f"{truth:.0%} wrong: live bound ever below", 100 * below, most, " %"))
+        data[f"bound {truth}"] = {"below": below}
     seen = {wrong: statistics.mean(labels_until_alarm(wrong, few)) for wrong in (RISK, *RISEN)}
     goals.append(at_least("labels until a false alarm", round(seen[RISK]), RUN_LENGTH))
     return Part(

@@ -2,10 +2,10 @@
 
 `python -m benchmarks.producers` publishes results at a steady rate over 6, 60 and 200 partitions of
 an Apache Kafka, either way in turns: with a producer for each input partition, as the pipeline has
-it, which commits its partition's results and offset at most once in `stream.commit_interval`; and
-with one producer that commits those of all partitions together, as often. Nothing else is done, so
-all that is counted is publishing and committing. Needs Java 17+ and mvn. Prints a table, and one
-JSON object as its last line.
+it, which commits its partition's results and offset at most once in `stream.commit_interval`, and
+when it is its turn by `CommitPacer`; and with one producer that commits those of all partitions
+together, as often. Nothing else is done, so all that is counted is publishing and committing. Needs
+Java 17+ and mvn. Prints a table, and one JSON object as its last line.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from benchmarks.throughput import ROOT, connections
 from pipeline.config import KafkaSettings, StreamSettings, TopicSettings
 from pipeline.kafka.brokers import KafkaBrokers, TransactionalWriter
 from pipeline.local.apache import ApacheKafka
+from pipeline.stream.partition_worker import CommitPacer
 from pipeline.stream.protocols import Committed, TopicPartition
 from pipeline.stream.records import Outgoing
 
@@ -47,13 +48,22 @@ class Ready:
     """Results that wait for their commit, by partition, with the moment of each."""
 
     waiting: defaultdict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    news: defaultdict[int, asyncio.Event] = field(
+        default_factory=lambda: defaultdict(asyncio.Event)
+    )
     offsets: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     seconds: list[float] = field(default_factory=list)
     transactions: int = 0
 
+    def add(self, partition: int) -> None:
+        """A result of a partition is ready."""
+        self.waiting[partition].append(time.perf_counter())
+        self.news[partition].set()
+
     def take(self, partition: int) -> list[float]:
         """What is ready of a partition, whose offset goes on by as much."""
         taken = self.waiting.pop(partition, [])
+        self.news[partition].clear()
         self.offsets[partition] += len(taken)
         return taken
 
@@ -84,17 +94,20 @@ def _records(partition: int, count: int) -> list[Outgoing]:
 
 
 async def _each(ready: Ready, writers: Sequence[TransactionalWriter], interval: float) -> None:
-    """Commit each partition by itself, endlessly."""
+    """Commit each partition by itself, in its turn, endlessly."""
+    pacer, now = CommitPacer(), asyncio.get_running_loop().time
 
     async def commit(partition: int, writer: TransactionalWriter) -> None:
         # The pace of one is not that of another.
         await asyncio.sleep(interval * partition / len(writers))
         while True:
-            if moments := ready.take(partition):
-                committed = Committed(ready.offsets[partition], _METADATA)
-                await writer.commit(_records(partition, len(moments)), committed)
-                ready.committed(moments)
-            await asyncio.sleep(interval)
+            await ready.news[partition].wait()
+            await asyncio.sleep(pacer.reserve(now()) - now())
+            began, moments = now(), ready.take(partition)
+            committed = Committed(ready.offsets[partition], _METADATA)
+            await writer.commit(_records(partition, len(moments)), committed)
+            ready.committed(moments)
+            await asyncio.sleep(began + interval - now())
 
     async with asyncio.TaskGroup() as tasks:
         for partition, writer in enumerate(writers):
@@ -176,7 +189,7 @@ async def _publish(
     began = time.perf_counter()
     for number in range(round(rate * seconds)):
         await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
-        ready.waiting[number % partitions].append(time.perf_counter())
+        ready.add(number % partitions)
     await asyncio.sleep(_SETTLED_SECONDS)
     if committing.done():
         committing.result()

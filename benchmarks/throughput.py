@@ -6,6 +6,7 @@ Needs Java 17+ and mvn. Prints a table, the goals, and one JSON object as its la
 """
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -13,13 +14,15 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import fastavro
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -31,8 +34,13 @@ from benchmarks.report import conclude, parser
 from benchmarks.responder import responder
 from benchmarks.simulated import KEY
 from benchmarks.tickets import charged_twice
+from pipeline.config import TicketSettings
+from pipeline.config.inputs import OutputSettings
+from pipeline.inputs.outputs import targets
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.child import Child, last_lines
+from pipeline.stages.tickets import Tickets
+from tests.inputs.registry_server import RegistryServer
 
 API_SECONDS = 0.4
 """Median of the responder."""
@@ -40,6 +48,8 @@ ROUNDS = 2
 GATEWAY_CPU = 110.0
 """Per cent of the bare loop, at most."""
 PIPELINE_CPU = 125.0
+AVRO_CPU = 1.15
+"""CPU of an event with framed Avro in and out, as a multiple of JSON's, at most."""
 CPU_MS = 1.25
 WANTED = {256: 600.0, 512: 800.0}
 """Events a second on one core, by calls under way."""
@@ -57,7 +67,7 @@ _NO_COORDINATOR_YET = {
     KafkaError.NOT_COORDINATOR,
 }
 """The brokers have not agreed yet on who keeps the offsets of a new group."""
-_READY_WITHIN = 60.0
+_READY_WITHIN = 240.0
 ROOT = Path(__file__).parents[1]
 _TOPICS = ("tickets.raw", "tickets.enriched", "escalations", "review", "dead-letters")
 
@@ -98,6 +108,8 @@ class Row:
     """Those that are connected to the broker."""
     start_seconds: float = float("nan")
     """From the process's start to a commit in every partition."""
+    is_steady: bool = False
+    """Whether it is at a rate that it can keep, and not on a backlog."""
 
 
 async def ask(way: str, concurrency: int, span: Span, environment: Mapping[str, str]) -> Reached:
@@ -139,10 +151,18 @@ class Stream:
         servers: Of Kafka.
         prefix: Of the topics' names.
         partitions: Of each.
+        write: Makes a record of a ticket's fields.
     """
 
-    def __init__(self, servers: str, prefix: str, partitions: int = PARTITIONS) -> None:
+    def __init__(
+        self,
+        servers: str,
+        prefix: str,
+        partitions: int = PARTITIONS,
+        write: Callable[[Mapping[str, str]], bytes] = orjson.dumps,
+    ) -> None:
         self._servers = servers
+        self._write = write
         self._partitions = partitions
         self.prefix = prefix
         self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
@@ -171,7 +191,7 @@ class Stream:
         self._producer.produce(
             self.prefix + "tickets.raw",
             key=f"customer-{self._number % KEYS}",
-            value=orjson.dumps({"id": event.id, "body": event.body}),
+            value=self._write({"id": event.id, "body": event.body}),
             partition=partition,
         )
         self._producer.poll(0)
@@ -306,9 +326,14 @@ async def whole(
     prefix: str | None = None,
     partitions: int = PARTITIONS,
     root: Path = ROOT,
+    form: "Form | None" = None,
 ) -> Row:
-    """The whole pipeline, of a checkout, on a backlog."""
-    stream = Stream(servers, prefix or f"at-{concurrency}.", partitions)
+    """The whole pipeline, of a checkout, on a backlog; with JSON in and out if not in a `form`."""
+    prefix = prefix or f"at-{concurrency}."
+    stream = Stream(servers, prefix, partitions)
+    if form is not None:
+        stream = Stream(servers, f"avro.{prefix}", partitions, form.write)
+        environment = {**environment, **form.settings}
     await asyncio.to_thread(stream.make_topics)
     await asyncio.to_thread(stream.publish_to_each)
     await asyncio.to_thread(stream.publish, _BACKLOG)
@@ -331,7 +356,7 @@ async def whole(
     cpu_ms = 1000 * _gained(before, after, "process_cpu_seconds_total") / events
     nothing = float("nan")
     return Row(
-        "whole pipeline",
+        "whole pipeline" if form is None else f"whole pipeline, {form.name}",
         concurrency,
         events / passed,
         cpu_ms,
@@ -424,48 +449,93 @@ async def steady(
         after["process_open_fds"],
         sockets,
         start_seconds,
+        is_steady=True,
     )
 
 
-async def run(span: Span, rounds: Mapping[int, float]) -> Part:
-    """Measure everything."""
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Another form of records than JSON: how a raw one is written, and the pipeline's settings."""
+
+    name: str
+    write: Callable[[Mapping[str, str]], bytes]
+    settings: Mapping[str, str]
+
+
+@contextmanager
+def framed_avro() -> Iterator[Form]:
+    """Framed Avro in and out, by a registry that is there for as long."""
+    fields = [{"name": name, "type": "string"} for name in ("id", "body")]
+    raw: Any = {"type": "record", "name": "Ticket", "fields": fields}
+    own = TicketSettings(output=OutputSettings(format="avro", subject="record"))
+    [result] = targets(Tickets(own), own, "tickets.enriched")
+    assert result.schema is not None  # noqa: S101 - of Avro there is one
+    with RegistryServer().in_a_thread() as server:
+        number = server.add("tickets.raw-value", json.dumps(raw))
+        server.add(result.subject, result.schema.text)
+        schema = fastavro.parse_schema(raw)
+
+        def write(fields: Mapping[str, str]) -> bytes:
+            value = io.BytesIO(b"\0" + number.to_bytes(4, "big"))
+            value.seek(0, io.SEEK_END)
+            fastavro.schemaless_writer(value, schema, fields)
+            return value.getvalue()
+
+        stage = "PIPELINE_STAGES__TICKETS__"
+        yield Form(
+            "framed Avro in and out",
+            write,
+            {
+                "PIPELINE_REGISTRY__URL": server.url,
+                f"{stage}INPUT__FORMAT": "registry",
+                f"{stage}OUTPUT__FORMAT": "avro",
+                f"{stage}OUTPUT__SUBJECT": "record",
+            },
+        )
+
+
+async def run(span: Span, rounds: Mapping[int, float], *, only_forms: bool = False) -> Part:
+    """Measure everything, or the whole pipeline alone in each form of records."""
     if OTHER_CORES:
         os.sched_setaffinity(0, OTHER_CORES)
     rows: list[Row] = []
     with responder(median=API_SECONDS) as port:
         environment = {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}", "ANTHROPIC_API_KEY": KEY}
-        async with ApacheKafka() as broker:
-            for concurrency in rounds:
-                rows += await alone(concurrency, span, environment)
-                rows.append(await whole(broker.bootstrap_servers, concurrency, span, environment))
-            rows.append(await steady(broker.bootstrap_servers, min(rounds), span, environment))
-            name = broker.name
+        with framed_avro() as avro:
+            async with ApacheKafka() as broker:
+                servers, name = broker.bootstrap_servers, broker.name
+                for concurrency in rounds:
+                    if not only_forms:
+                        rows += await alone(concurrency, span, environment)
+                    rows.append(await whole(servers, concurrency, span, environment))
+                    rows.append(await whole(servers, concurrency, span, environment, form=avro))
+                if not only_forms:
+                    rows.append(await steady(servers, min(rounds), span, environment))
     return _part(rows, rounds, name)
 
 
 def _part(rows: list[Row], wanted: Mapping[int, float], broker: str) -> Part:
     goals: list[Goal] = []
     for concurrency, rate in wanted.items():
-        bare, own, all_of_it = (row for row in rows[:-1] if row.concurrency == concurrency)
+        *others, in_json, in_avro = (
+            row for row in rows if row.concurrency == concurrency and not row.is_steady
+        )
         at = f"at {concurrency} in flight"
-        goals += [
-            at_most(
-                f"gateway {at}: CPU of the bare loop's",
-                100 * own.cpu_ms / bare.cpu_ms,
-                GATEWAY_CPU,
-                " %",
-            ),
-            at_most(
-                f"pipeline {at}: CPU of the bare loop's",
-                100 * all_of_it.cpu_ms / bare.cpu_ms,
-                PIPELINE_CPU,
-                " %",
-            ),
-            at_most(f"pipeline {at}: CPU an event", all_of_it.cpu_ms, CPU_MS, " ms"),
-            at_least(f"pipeline {at}: events a second", all_of_it.per_second, rate),
-        ]
-    added = rows[-1].p50_ms - 1000 * API_SECONDS
-    goals.append(at_most("pipeline: p50 above the API's own", added, ADDED_MS, " ms"))
+        if others:
+            bare, own = others
+            of_bare = "CPU of the bare loop's"
+            shares = 100 * own.cpu_ms / bare.cpu_ms, 100 * in_json.cpu_ms / bare.cpu_ms
+            goals += [
+                at_most(f"gateway {at}: {of_bare}", shares[0], GATEWAY_CPU, " %"),
+                at_most(f"pipeline {at}: {of_bare}", shares[1], PIPELINE_CPU, " %"),
+                at_most(f"pipeline {at}: CPU an event", in_json.cpu_ms, CPU_MS, " ms"),
+                at_least(f"pipeline {at}: events a second", in_json.per_second, rate),
+            ]
+        times = in_avro.cpu_ms / in_json.cpu_ms
+        goals.append(at_most(f"pipeline {at}: CPU with Avro, of JSON's", times, AVRO_CPU))
+    added = next((row.p50_ms - 1000 * API_SECONDS for row in rows if row.is_steady), None)
+    if added is not None:
+        goals.append(at_most("pipeline: p50 above the API's own", added, ADDED_MS, " ms"))
     table = Table(
         ("", "in flight", "events/s", "CPU ms an event", "p50", "p95"),
         [
@@ -501,7 +571,7 @@ def _part(rows: list[Row], wanted: Mapping[int, float], broker: str) -> Part:
                 }
                 for row in rows
             ],
-            "added_p50_ms": round(added, 1),
+            "added_p50_ms": None if added is None else round(added, 1),
         },
     )
 
@@ -521,10 +591,11 @@ def main() -> int:
     made.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
     made.add_argument("--warm-up", type=float, default=8.0, help="seconds before each")
     made.add_argument("--only", type=int, help="calls under way: 256 or 512")
+    made.add_argument("--forms", action="store_true", help="only the pipeline, in JSON and Avro")
     options = made.parse_args()
     wanted = {n: rate for n, rate in WANTED.items() if options.only in {None, n}}
     span = Span(options.warm_up, options.seconds)
-    return conclude(run(span, wanted), write=options.write)
+    return conclude(run(span, wanted, only_forms=options.forms), write=options.write)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ async def passed_by_a_ticket() -> Passed:
 
     settings = app.Settings()
     settings.stages.tickets.audit_share = 0
-    topics = app.TopicNames.under(settings)
+    topics = import_module("pipeline.kafka.topics").TopicNames.under(settings)
     broker = testing.MemoryBroker()
     for name in topics.of(("tickets", app.ESCALATIONS)):
         broker.create_topic(name)

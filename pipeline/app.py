@@ -14,8 +14,8 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from pipeline.cascade.cap import EscalationCap, watch_progress
-from pipeline.cascade.deciding import CascadePolicy
-from pipeline.cascade.policy import opinions, policy_of, settings_digest
+from pipeline.cascade.certified import Certified
+from pipeline.cascade.feedback import FEEDBACK, FeedbackHandler
 from pipeline.cascade.processor import Handling, Processor
 from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
 from pipeline.cascade.publishing import (
@@ -24,30 +24,28 @@ from pipeline.cascade.publishing import (
     TracedSession,
     UnpublishableHandler,
 )
-from pipeline.cascade.reading import (
-    Escalations,
-    RawEvents,
-    Reader,
-    Reading,
-    adapter_of,
-    file_threads,
-    stages_by_tier,
-)
+from pipeline.cascade.reading import Reading, file_threads
+from pipeline.cascade.sampler import Sampler, open_sampler
+from pipeline.cascade.serving import ServedStages
 from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
-from pipeline.config import Ordering, Settings
-from pipeline.inputs.outputs import open_outputs
+from pipeline.config import Settings
+from pipeline.config.live import SettingsChanges, check_live
+from pipeline.desk.server import serve as serve_desk
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
+from pipeline.kafka.connection import admin_client, explain
 from pipeline.kafka.reader import read_topics
-from pipeline.kafka.topics import ESCALATIONS, TopicNames
+from pipeline.kafka.topics import ESCALATIONS, Topics
 from pipeline.kafka.writer import Writer
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.records import Tier, now
+from pipeline.notify.watcher import notifying
 from pipeline.observe.dashboard import Running, instruments
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
 from pipeline.observe.web import serve
+from pipeline.operators.certificates import follow_all, notify_of
 from pipeline.operators.settings_audit import audit_start
 from pipeline.runtime.process import background_task
 from pipeline.stages.api import encoder_for
@@ -56,7 +54,7 @@ from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers
-from pipeline.stream.tenants import Tenants, carried_tenant_reader, tenant_reader
+from pipeline.stream.records import Outgoing
 
 log = structlog.get_logger(__name__)
 
@@ -69,35 +67,43 @@ class StageGate:
     at_once: Callable[[], int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Consumer:
+    """What takes up other settings of a stage while its engine runs."""
+
+    name: str
+    engine: Engine
+    handling: Handling
+    processor: Callable[[ServedStages, Outputs], Processor]
+
+
 class App:
     """One process: the consumers of some stages (`escalations` is one), one gateway, one HTTP port.
 
-    It serves HTTP on a Unix `socket` instead of the port, for a supervised worker.
+    It serves HTTP on a Unix `socket` instead of the port, for a supervised worker. What `changes`
+    brings of its stages' settings is taken up while it runs.
 
     Raises:
         UsageError: There is no such stage.
     """
 
     def __init__(
-        self, settings: Settings, stages: Sequence[str], *, socket: Path | None = None
+        self,
+        settings: Settings,
+        stages: Sequence[str],
+        *,
+        socket: Path | None = None,
+        changes: SettingsChanges | None = None,
     ) -> None:
         self._settings = settings
-        self._stages_by_tier = stages_by_tier(settings, encoder_for(settings))
-        self._stages = self._stages_by_tier[Tier.HAIKU]
-        self._served = tuple(dict.fromkeys(stages))
+        self._encoder = encoder_for(settings)
+        self._serving = ServedStages.of(settings, stages, self._encoder)
+        self._served = self._serving.names
+        self._topics = self._serving.topics
         self._socket = socket
-        self._topics = TopicNames.under(settings)
-        self._opinions = opinions(settings, self._stages)
-        self._policy = policy_of(settings, self._stages)
-        unknown = [name for name in self._served if name not in {*self._stages, ESCALATIONS}]
-        if unknown or not self._served:
-            known = ", ".join([*self._stages, ESCALATIONS])
-            raise UsageError(f"There is no stage {', '.join(unknown)}; there are {known}.")
-        self._adapters = {
-            name: adapter_of(settings, self._stages[name])
-            for name in self._served
-            if name != ESCALATIONS
-        }
+        self._changes = changes
+        self._consumers: list[_Consumer] = []
+        self._certified: Certified | None = None
 
     async def run(
         self, stop: asyncio.Event, *, announce: Callable[[Running], None] | None = None
@@ -107,8 +113,9 @@ class App:
         Raises:
             PipelineError: The brokers cannot be reached, a consumer is stuck, the port is taken.
         """
-        outputs = await self._open_outputs()
+        outputs = await self._serving.open_outputs()
         delivery = await delivery_in_force(self._settings)
+        sampler = await open_sampler(self._settings)
         observed = instruments(self._settings, self._served, delivery=delivery.mode)
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
         models = self._settings.models
@@ -140,6 +147,12 @@ class App:
             if cap is not None and ESCALATIONS in self._served:
                 watching = self._watch(cap, lambda: conditions.assigned.get(ESCALATIONS, 0))
                 await stack.enter_async_context(background_task(watching, ended=stop.set))
+            certified = self._certified = Certified.from_settings(
+                self._settings, self._serving.policy, self._decided_here(), observer=metrics
+            )
+            if certified is not None:
+                certified.begin()
+                await self._watch_certificates(stack, certified, stop)
             files = stack.enter_context(file_threads())
             engines = {
                 name: self.engine(
@@ -151,16 +164,25 @@ class App:
                     files=files,
                     throttle=cap if name == ESCALATIONS else None,
                     outputs=outputs,
+                    sampler=sampler,
+                    certified=certified,
                 )
                 for name in self._served
             }
+            if ESCALATIONS in self._served and self._topics.feedback is not None:
+                async with admin_client(self._settings.kafka) as admin:
+                    await Topics(admin).require([self._topics.feedback, self._topics.trust])
+                engines[FEEDBACK] = self.feedback_engine(brokers, metrics, tracer)
             for name, engine in engines.items():
                 health.add_readiness(f"stream.{name}", partial(why_not_ready, engine))
             health.add_readiness("models", conditions.not_answering)
             address = await stack.enter_async_context(
                 serve(self._settings.http, observed.views, socket=self._socket, failed=stop.set)
             )
-            for name, verdict in self._opinions.items():
+            if self._settings.desk.enabled and self._socket is None:
+                desk = serve_desk(self._settings, failed=stop.set)
+                log.info("desk", address=await stack.enter_async_context(desk))
+            for name, verdict in self._serving.second_opinions.items():
                 state = "on" if verdict.pays else "off"
                 log.info("second_opinion", stage=name, state=state, because=verdict.because)
             # A prompt with a file asks a decoder, which is a process that has to start.
@@ -169,17 +191,71 @@ class App:
             await stack.enter_async_context(
                 background_task(self._audit_start(), ended=lambda: None)
             )
+            if self._changes is not None:
+                following = self._follow_settings(self._changes, metrics)
+                await stack.enter_async_context(background_task(following, ended=stop.set))
+            await stack.enter_async_context(notifying(self._settings, ended=stop.set))
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)
 
-    async def _open_outputs(self) -> Outputs:
-        """In which form the results of those stages are published that are answered here."""
-        # What any process escalates may come, enabled here or not.
-        names = self._stages if ESCALATIONS in self._served else self._served
-        stages = {name: self._stages[name] for name in names}
-        tables = self._settings.stages.by_name()
-        return await open_outputs(stages, tables, self._topics.enriched, self._settings.registry)
+    async def _follow_settings(self, changes: SettingsChanges, metrics: Metrics) -> None:
+        async for settings in changes:
+            refused: PipelineError | None = None
+            try:
+                await self.take_up(settings)
+            except PipelineError as error:
+                refused = error
+                log.warning("settings_not_taken_up", because=str(error))
+            for name in self._served:
+                metrics.settings_refused(name, is_refused=refused is not None)
+            if refused is None:
+                log.info("settings_taken_up", stages=list(self._served))
+                await self._audit_start()
+
+    async def take_up(self, settings: Settings | UsageError) -> None:
+        """Have what begins from here on handled as other settings say.
+
+        Raises:
+            PipelineError: They are none, or hold something that a running process cannot take up.
+        """
+        if isinstance(settings, UsageError):
+            raise settings
+        check_live(self._settings, settings)
+        serving = ServedStages.of(settings, self._served, self._encoder)
+        outputs = await serving.open_outputs()
+        for each in self._consumers:
+            each.handling.handler = each.processor(serving, outputs)
+            each.engine.asks_now(serving.asks(each.name))
+        if self._certified is not None:
+            self._certified.take_up(settings, serving.policy)
+        self._settings, self._serving = settings, serving
+
+    def _decided_here(self) -> tuple[str, ...]:
+        """The stages whose events are decided about in this process, by either tier."""
+        return tuple(dict.fromkeys(each.stage for each in self.asked()))
+
+    async def _watch_certificates(
+        self, stack: AsyncExitStack, certified: Certified, stop: asyncio.Event
+    ) -> None:
+        """Follow the labels of people, beside everything else."""
+        kafka, topic = self._settings.kafka, self._topics.trust
+        limit = self._settings.topics.max_message_bytes
+
+        async def publish(record: Outgoing) -> None:
+            try:
+                async with Writer(kafka, max_record_bytes=limit) as to:
+                    await to.write(record)
+            except KafkaError as error:
+                raise explain(error, kafka) from error
+
+        watching = certified.watch(
+            partial(follow_all, kafka, topic),
+            publish,
+            topic,
+            partial(notify_of, url=self._settings.trust.notify_url),
+        )
+        await stack.enter_async_context(background_task(watching, ended=stop.set))
 
     async def _audit_start(self) -> None:
         """Record the settings where they changed; without it the events go on all the same."""
@@ -219,12 +295,11 @@ class App:
         """Say of each prompt whether the prompt cache will take it: the API never does."""
         if self._settings.claude.prompt_cache == "off":
             return
-        served = [self._stages[name] for name in self._served if name != ESCALATIONS]
+        served = [self._serving.stages[name] for name in self._served if name != ESCALATIONS]
         found = list(prefixes(self._settings, served, [Tier.HAIKU]))
         if ESCALATIONS in self._served:
-            enabled = [
-                self._stages[name] for name in self._settings.enabled if name in self._stages
-            ]
+            stages = self._serving.stages
+            enabled = [stages[name] for name in self._settings.enabled if name in stages]
             found += prefixes(self._settings, enabled, [Tier.SONNET])
         log_prefixes(found)
 
@@ -245,52 +320,43 @@ class App:
         throttle: Throttle | None,
         files: Executor | None = None,
         outputs: Outputs = NO_OUTPUTS,
+        sampler: Sampler | None = None,
+        certified: Certified | None = None,
     ) -> Engine:
         """The consumer of a stage or of the escalations, not started yet."""
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
+        serving, clock = self._serving, partial(datetime.now, UTC)
         reading = Reading(
             Bounds.of(self._settings.claude),
             threads=files or file_threads(),
             masking=self._settings.privacy.masking(),
         )
-        cascade = CascadePolicy(gateway, self._policy, tier, reading)
-        clock = partial(datetime.now, UTC)
-        sections = self._settings.stages.by_name()
-        tenant_from = self._settings.stream.tenant_from
-        tenant_of = tenant_reader(tenant_from)
-        tombstones_to: tuple[str, ...] = ()
-        if name != ESCALATIONS and sections[name].output.tombstones:
-            tombstones_to = self._topics.results_of(name)
-        if name == ESCALATIONS:
-            tenant_of = carried_tenant_reader(tenant_from)
-            limits = {each: section.max_text_chars for each, section in sections.items()}
-            reader: Reader = Escalations(self._stages_by_tier[tier], limits)
-            ordering: Ordering = "key"
-        else:
-            reader = RawEvents(self._stages[name], self._adapters[name], reading)
-            ordering = sections[name].ordering
-        handler = Processor(
-            reader,
-            cascade,
-            self._topics,
-            clock=clock,
-            observer=metrics,
-            tenant_of=tenant_of,
-            tombstones_to=tombstones_to,
-            outputs=outputs,
-        )
+        tenants = serving.tenants(name, partial(gateway.tenants_waiting, tier))
+        tenant_of = None if tenants is None else tenants.of
+
+        def processor(serving: ServedStages, outputs: Outputs) -> Processor:
+            return serving.processor(
+                name,
+                gateway,
+                reading,
+                clock=clock,
+                observer=metrics,
+                tenant_of=tenant_of,
+                outputs=outputs,
+                sampler=sampler,
+                certified=certified,
+            )
+
+        handling = Handling(name, processor(serving, outputs), tracer)
         read = self._topics.read_by(name)
-        tenants = None
-        if tenant_from is not None and tenant_of is not None:
-            tenants = Tenants(tenant_from, tenant_of, partial(gateway.tenants_waiting, tier))
-        return Engine(
+        engine = Engine(
             name,
             read.topics,
-            Handling(name, handler, tracer),
+            handling,
             brokers=brokers,
             group=self._settings.kafka.group_prefix + name,
             settings=self._settings.stream,
-            ordering=ordering,
+            ordering=serving.ordering(name),
             gate=StageGate(
                 partial(gateway.paused_reason, name, tier),
                 # What waits for its file comes on top of what the gateway can have under way.
@@ -299,12 +365,37 @@ class App:
             throttle=throttle,
             observer=metrics,
             rescue=UnpublishableHandler(
-                name, self._topics.dead_letters, clock=clock, observer=metrics
+                name,
+                self._topics.dead_letters,
+                clock=clock,
+                observer=metrics,
+                trust=None if sampler is None else sampler.topic,
             ),
-            asks=settings_digest(self._settings, *(sections if name == ESCALATIONS else [name])),
+            asks=serving.asks(name),
             tenants=tenants,
             pattern=read.pattern,
-            handles_tombstones=bool(tombstones_to),
+            handles_tombstones=bool(serving.tombstones_to(name)),
+        )
+        self._consumers.append(_Consumer(name, engine, handling, processor))
+        return engine
+
+    def feedback_engine(
+        self, brokers: Brokers, metrics: Metrics, tracer: OpenTelemetryTracer | None
+    ) -> Engine:
+        """The consumer of corrections, where there is a topic for them; not started yet."""
+        topics, clock = self._topics, partial(datetime.now, UTC)
+        handler = FeedbackHandler.from_settings(self._settings, clock=clock, observer=metrics)
+        return Engine(
+            FEEDBACK,
+            () if topics.feedback is None else (topics.feedback,),
+            Handling(FEEDBACK, handler, tracer),
+            brokers=brokers,
+            group=self._settings.kafka.group_prefix + FEEDBACK,
+            settings=self._settings.stream,
+            observer=metrics,
+            rescue=UnpublishableHandler(
+                FEEDBACK, topics.dead_letters, clock=clock, observer=metrics
+            ),
         )
 
 

@@ -17,6 +17,7 @@ from pipeline.backfill.partitions import BacklogPartition, FileBacklog, TopicBac
 from pipeline.backfill.progress import Report, Watcher, open_metrics, with_metrics
 from pipeline.cascade.policy import policy_of
 from pipeline.cascade.reading import Reading, adapter_of, stages_by_tier
+from pipeline.cascade.sampler import open_sampler
 from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
@@ -248,6 +249,7 @@ class _Attempt:
                 reading=Reading(Bounds.of(settings.claude), masking=settings.privacy.masking()),
                 adapter=adapter_of(settings, stages[stage]),
                 outputs=outputs,
+                sampler=await open_sampler(settings),
             ),
             settings=settings.backfill,
             paused_reason=lambda: gateway.paused_reason(stage, Tier.HAIKU),

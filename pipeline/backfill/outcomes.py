@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.backfill.journal import Job, Tally, custom_id
-from pipeline.cascade.deciding import CascadePolicy, known_or_query
+from pipeline.cascade.deciding import CascadePolicy, known_or_query, known_whole
 from pipeline.cascade.parts import splitter_of
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.processor import Processor
 from pipeline.cascade.publishing import Outputs, UnpublishableHandler
 from pipeline.cascade.reading import AnyStage, RawEvents, Reading, is_for_another
+from pipeline.cascade.sampler import Sampler
 from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered, Succeeded
 from pipeline.inputs.adapter import Adapter, PassedOver
 from pipeline.kafka.topics import TopicNames
@@ -101,12 +102,17 @@ class BatchStage:
     reading: Reading = field(default_factory=Reading)  # builds the questions
     adapter: Adapter | None = None  # of records that are not the stage's own
     outputs: Outputs = field(default_factory=dict)  # in which form results are published
+    sampler: Sampler | None = None  # draws answers
     _abridge: UnpublishableHandler = field(init=False)
     _raw_events: RawEvents = field(init=False)
 
     def __post_init__(self) -> None:
         self._abridge = UnpublishableHandler(
-            self.stage.name, self.topics.dead_letters, clock=self.clock, observer=self.observer
+            self.stage.name,
+            self.topics.dead_letters,
+            clock=self.clock,
+            observer=self.observer,
+            trust=None if self.sampler is None else self.sampler.topic,
         )
         self._raw_events = RawEvents(self.stage, self.adapter, self.reading)
 
@@ -124,12 +130,14 @@ class BatchStage:
                 return []
             splitter = splitter_of(case)
             query: Query[Any] | KnownResult[Any] | None = None
+            own = self.policy[self.stage.name, Tier.HAIKU]
             if splitter is not None:
+                if await known_whole(self.reading, own, self.stage, case.event) is not None:
+                    return []
                 query = await self.reading.ask_where_documents_begin(
                     self.stage, case.event, splitter
                 )
             if query is None:
-                own = self.policy[self.stage.name, Tier.HAIKU]
                 query, _ = await known_or_query(
                     self.reading, own, Tier.HAIKU, self.stage, case.event
                 )
@@ -156,6 +164,7 @@ class BatchStage:
             clock=self.clock,
             observer=self.observer,
             outputs=self.outputs,
+            sampler=self.sampler,
         )
         # It was taken when it was claimed, however often it is read.
         outcome = await processor(replace(received, received_at=job.claimed_at))

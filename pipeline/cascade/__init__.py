@@ -6,6 +6,8 @@
   holds several documents.
 - `policy`: signals and thresholds in, doubts out; the audit sample, second opinions. Pure.
 - `publishing`: what goes out: results, escalations, review items, dead letters.
+- `sampler`: published answers that are drawn by lot go to the topic `trust`, too. `feedback`: what
+  consumers correct becomes labels there.
 - `spending`: one budget for all processes, by a compacted topic.
 - `cap`: how much is escalated. `prompt_sizes`: whether prompts are long enough to be cached.
 

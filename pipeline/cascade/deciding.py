@@ -6,11 +6,11 @@ part by part.
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, partial, reduce
-from itertools import chain
+from itertools import chain, islice
 from operator import add
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -56,14 +56,25 @@ from pipeline.model.questions import (
     Signal,
 )
 from pipeline.model.records import (
+    MOST_EVIDENCE,
     DeadLetterReason,
     Doubt,
+    Evidence,
     Provenance,
+    SourcePart,
     Tier,
     Usage,
 )
-from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
-from pipeline.stages.files.splitting import Splitter
+from pipeline.stages.api import (
+    Answer,
+    RawEvent,
+    Rewording,
+    Stage,
+    Structured,
+    differences,
+    label_of,
+)
+from pipeline.stages.files.splitting import EventPart, Splitter
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -105,6 +116,7 @@ class Decision(TierAnswer[AnswerT]):
 
     doubts: tuple[Doubt, ...]
     provenance: Provenance
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(eq=False)
@@ -134,7 +146,15 @@ class CascadePolicy:
         splitter = splitter_of(case)
         if splitter is None:
             return [await decide(case)]
+        known: KnownResult[Any] | None = None
         try:
+            if self.tier is Tier.HAIKU:
+                own = self.policy[case.stage.name, self.tier]
+                known = await known_whole(self.reading, own, case.stage, case.event)
+            if known is not None:
+                one = case_of(case, EventPart(case.event, SourcePart(number=1, of=1)))
+                at = case.source.timestamp
+                return [(one, await self.decide(case.stage, case.event, at=at, known=known))]
             asked, parts = await self._find_parts(case, splitter, tenant)
         except FileUnavailable as failure:
             asked, parts = unanswered(failure), []
@@ -162,7 +182,7 @@ class CascadePolicy:
         checks = splitter.checks(question)
         found = await ask_tier(self.asker, self.tier, checks, event, question, tenant=tenant)
         answer = found.answer
-        if answer is None or self.policy[stage.name, self.tier].doubts(found.signals):
+        if answer is None or self.policy[stage.name, self.tier].by_rule().doubts(found.signals):
             about = (replace(each, detail=f"{_BOUNDARIES} {each.detail}") for each in found.signals)
             return replace(found, answer=None, signals=tuple(about)), []
         cut = partial(splitter.parts, question=question, answer=answer)
@@ -173,12 +193,19 @@ class CascadePolicy:
         return found, [case_of(case, part) for part in parts]
 
     async def decide(
-        self, stage: Stage[RawT, AnswerT], event: RawT, *, at: datetime, tenant: str = ""
+        self,
+        stage: Stage[RawT, AnswerT],
+        event: RawT,
+        *,
+        at: datetime,
+        tenant: str = "",
+        known: KnownResult[AnswerT] | None = None,
     ) -> Decision[AnswerT]:
         """Ask and decide; `at`, the raw record's timestamp, draws the random sample.
 
         What the event says itself the first tier takes without asking, unless it is doubted: then
         it is asked about as any other, and what speaks against it does against the answer, too.
+        With `known` that was found out before.
 
         Raises:
             InvalidEvent: The event's file is not what it says it is, the API takes no such request,
@@ -186,7 +213,11 @@ class CascadePolicy:
         """
         own = self.policy[stage.name, self.tier]
         try:
-            about, against = await known_or_query(self.reading, own, self.tier, stage, event)
+            about, against = (
+                (known, ())
+                if known is not None
+                else await known_or_query(self.reading, own, self.tier, stage, event)
+            )
         except FileUnavailable as failure:
             found: TierAnswer[AnswerT] = unanswered(failure)
         else:
@@ -198,7 +229,14 @@ class CascadePolicy:
         if own.second_opinion:
             found = await self.second_opinion(stage, event, found, tenant=tenant)
         sample = audit_doubts(stage.name, event.id, at, own.audit_share) if own.audit_share else ()
-        return self._decision(stage, found, sample)
+        decision = self._decision(stage, found, sample)
+        # Who reviews an answer looks for its values first; what is escalated is asked again.
+        is_sought = self.tier is Tier.SONNET if decision.doubts else own.evidence
+        if is_sought and decision.answer is not None:
+            masks = bool(self.reading.masking.rules(stage.name))
+            evidence = await evidence_of(stage, event, decision.answer, masks=masks)
+            return replace(decision, evidence=evidence)
+        return decision
 
     def _decision(
         self,
@@ -208,6 +246,7 @@ class CascadePolicy:
     ) -> Decision[AnswerT]:
         own = self.policy[stage.name, self.tier]
         label = None if found.answer is None else label_of(stage, found.answer)
+        policy = own if found.answer is not None else own.by_rule()
         return Decision(
             found.answer,
             found.signals,
@@ -215,7 +254,7 @@ class CascadePolicy:
             found.model,
             found.seconds,
             known=found.known,
-            doubts=own.doubts(found.signals, label=label) + sample,
+            doubts=policy.doubts(found.signals, label=label) + sample,
             provenance=provenance_of(found.provider, found.prompts, own.settings),
         )
 
@@ -231,7 +270,8 @@ class CascadePolicy:
         own = self.policy[stage.name, self.tier]
         if not own.second_opinion or first.answer is None or not isinstance(stage, Rewording):
             return first
-        doubts = own.doubts(first.signals, label=label_of(stage, first.answer))
+        # What would be left of them if the second one agreed.
+        doubts = own.doubts(weighed(first.signals, ()), label=label_of(stage, first.answer))
         if not is_wanted(confidence=first.answer.confidence, doubts=doubts):
             return first
         try:
@@ -244,7 +284,7 @@ class CascadePolicy:
         signals = first.signals
         if second.answer is not None:
             differ = differences(stage, first.answer.model_dump(), second.answer.model_dump())
-            against = own.doubts(second.signals, label=label_of(stage, second.answer))
+            against = own.doubts(weighed(second.signals, ()), label=label_of(stage, second.answer))
             # A second answer that is itself doubted confirms nothing.
             if differ or (differ is not None and all(doubt.code in LIFTED for doubt in against)):
                 signals = weighed(first.signals, differ)
@@ -255,6 +295,50 @@ class CascadePolicy:
             seconds=first.seconds + second.seconds,
             prompts=first.prompts | second.prompts,
         )
+
+
+async def evidence_of(
+    stage: Stage[Any, Any], event: RawEvent, answer: Answer, *, masks: bool = False
+) -> tuple[Evidence, ...]:
+    """Where the stage finds the values of an answer; nothing where it fails, which costs no event.
+
+    Where the stage `masks` personal data, a passage is named by its place alone: it may hold what
+    the result does not.
+    """
+    find = getattr(stage, "evidence", None)
+    if find is None:
+        return ()
+
+    def found() -> tuple[Evidence, ...]:
+        places = tuple(islice(of_stage(stage.name, find, event, answer), MOST_EVIDENCE))
+        if not masks:
+            return places
+        values = frozenset(_texts_in(of_stage(stage.name, stage.result, event, answer)))
+        return tuple(
+            each if each.quote in values else each.model_copy(update={"quote": None})
+            for each in places
+        )
+
+    try:
+        is_slow = getattr(stage, "checks_slowly", False) or is_long(event)
+        return await asyncio.to_thread(found) if is_slow else found()
+    except InvalidEvent as failure:
+        log.warning("no_evidence", stage=stage.name, because=failure.detail)
+        return ()
+
+
+def _texts_in(value: Any) -> Iterator[str]:  # noqa: ANN401 - any part of a result
+    match value:
+        case str():
+            yield value
+        case BaseModel():
+            yield from _texts_in(dict(value))
+        case dict():
+            for each in value.values():
+                yield from _texts_in(each)
+        case list() | tuple():
+            for each in value:
+                yield from _texts_in(each)
 
 
 async def known_or_query(
@@ -272,9 +356,22 @@ async def known_or_query(
     if not isinstance(about, KnownResult):
         return about, ()
     # The second tier is asked about what the first one sent on, such as the random sample.
-    if tier is Tier.HAIKU and not own.doubts(about.signals):
+    if tier is Tier.HAIKU and not own.by_rule().doubts(about.signals):
         return about, about.signals
     return await reading.ask_about(stage, event, lambda _: about.query()), about.signals
+
+
+async def known_whole(
+    reading: Reading, own: StagePolicy, stage: Stage[RawT, AnswerT], event: RawT
+) -> KnownResult[AnswerT] | None:
+    """What a file says itself, where that is accepted: then it is one document, of all its pages.
+
+    Raises as `known_or_query`.
+    """
+    if not isinstance(stage, Structured):
+        return None
+    found = await reading.read_or_ask(stage, event)
+    return found if isinstance(found, KnownResult) and not own.doubts(found.signals) else None
 
 
 def read_from(known: KnownResult[Any]) -> TierAnswer[Any]:

@@ -49,7 +49,7 @@ def of_image(settings: Settings, size: str) -> CostReport:
     """The same as a table; `size` is WIDTHxHEIGHT, UsageError where it is no such thing."""
     found = _SIZE.fullmatch(size)
     if found is None:
-        raise UsageError(f"{size!r} is not the size of an image, such as 2480x3508.")
+        raise UsageError(f"{size!r} is not the size of an image: write it as 2480x3508.")
     models, prices = Models.of(settings.models), PriceTable(settings.claude.prices)
     try:
         rows = list(image_costs((int(found[1]), int(found[2])), models, prices))

@@ -4,7 +4,7 @@ Every code of a doubt is in docs/ESCALATION.md.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -16,7 +16,13 @@ from pydantic_core import to_json
 import pipeline
 from pipeline.claude.billing import PriceTable
 from pipeline.claude.workloads import price_ratio
-from pipeline.config import Settings, SonnetThresholds, StageThresholds, Thresholds
+from pipeline.config import (
+    Settings,
+    SonnetThresholds,
+    StageSettings,
+    StageThresholds,
+    Thresholds,
+)
 from pipeline.model.errors import (
     AnswerError,
     FileUnavailable,
@@ -25,12 +31,16 @@ from pipeline.model.errors import (
     Refused,
     TruncatedResponse,
     Unanswered,
+    UsageError,
 )
 from pipeline.model.questions import Image, Query, Signal, first_questions
 from pipeline.model.records import Doubt, Tier
 from pipeline.stages.api import Answer, Rewording, Stage
+from pipeline.trust.certificate_file import InForce, TierThresholds
+from pipeline.trust.score import HARD, Score, read_score
 
 AUDIT = "audit"
+SCORE = "score"
 SECOND_OPINION = "second_opinion"
 TROUBLES = frozenset({"call_failed", "file_unavailable"})
 """The codes of events that failed again and again while others did not."""
@@ -65,14 +75,25 @@ class StagePolicy:
 
     `of_label` is what is different where a label was chosen, without regard to case. `audit_share`
     of the keys are doubted whatever the answer is. With `second_opinion` the same tier is asked
-    again where its answer is unsure. `settings` is the digest of all that is set about it.
+    again where its answer is unsure. With `evidence` it is said where its values were read.
+    `settings` is the digest of all that is set about it. With a `score` an answer is doubted from
+    the probability `max_risk` on that it is wrong; what the score does not know, what it may not
+    outweigh (`beside_score` is of that), and what is set for a label count as without it.
     """
 
     thresholds: Thresholds
     of_label: Mapping[str, Thresholds] = field(default_factory=dict)
     audit_share: float = 0.0
     second_opinion: bool = False
+    evidence: bool = False
     settings: str = ""
+    score: Score | None = None
+    max_risk: float = 1.0
+    beside_score: frozenset[str] = frozenset()
+
+    def by_rule(self) -> "StagePolicy":
+        """The same without a score: for what is no answer of the stage's own question."""
+        return self if self.score is None else replace(self, score=None)
 
     def thresholds_of(self, label: str | None) -> Mapping[str, float]:
         """By code, `DEFAULT_THRESHOLD` aside, for answers that chose this label."""
@@ -87,15 +108,62 @@ class StagePolicy:
         always counts: there is nothing that could be accepted. The strongest comes first, in an
         order that depends on nothing else.
         """
-        thresholds = self.thresholds_of(label)
+        thresholds, signals = self.thresholds_of(label), tuple(signals)
         counting = {
             each
             for each in signals
             if each.code in FAILURES
             or 0 < each.strength >= thresholds.get(each.code, DEFAULT_THRESHOLD)
         }
+        score, found = self.score, tuple[Doubt, ...]()
+        if score is not None:
+            own = self.of_label.get(label.casefold()) if label is not None else None
+            decided = frozenset() if own is None else own.model_fields_set | own.other.keys()
+            weighed = frozenset(score.codes) - HARD - FAILURES - decided - self.beside_score
+            counting = {each for each in counting if each.code not in weighed}
+            found = self._scored(score, signals)
         ordered = sorted(counting, key=lambda each: (-each.strength, each.code, each.detail))
-        return tuple(Doubt(code=each.code, detail=each.detail) for each in ordered)
+        return tuple(Doubt(code=each.code, detail=each.detail) for each in ordered) + found
+
+    def _scored(self, score: Score, signals: Sequence[Signal]) -> tuple[Doubt, ...]:
+        p_wrong = score.p_wrong(signals)
+        if p_wrong < self.max_risk:
+            return ()
+        because = ", ".join(score.strongest(signals)) or "nothing by itself"
+        likely = f"Wrong with a probability of {p_wrong:.2f}, from {self.max_risk:.2f} on doubted"
+        return (Doubt(code=SCORE, detail=f"{likely}; most speaks: {because}."),)
+
+    def as_certified(self) -> TierThresholds:
+        """All thresholds, as a certificate holds them."""
+        return TierThresholds(
+            default=dict(self.thresholds_of(None)),
+            labels={label: dict(self.thresholds_of(label)) for label in sorted(self.of_label)},
+        )
+
+    def falling_back_to(
+        self, certified: TierThresholds, *, with_score: bool = True
+    ) -> "StagePolicy":
+        """The same with other thresholds; the records that it decides about say so.
+
+        Of those that are stricter a score outweighs none. Without it they are all that counts.
+        """
+        mine = self.thresholds_of(None)
+        stricter = {code for code, each in certified.default.items() if each < mine.get(code, 0.0)}
+        digest = hashlib.sha256(f"{self.settings} {certified.model_dump_json()}".encode())
+        return replace(
+            self,
+            thresholds=_thresholds(certified.default),
+            of_label={label: _thresholds(codes) for label, codes in certified.labels.items()},
+            settings=digest.hexdigest()[:16],
+            score=self.score if with_score else None,
+            beside_score=frozenset(stricter),
+        )
+
+
+def _thresholds(codes: Mapping[str, float]) -> Thresholds:
+    known = Thresholds.model_fields.keys() - {"other"}
+    own = {code: strength for code, strength in codes.items() if code not in {*known, "other"}}
+    return Thresholds(**{code: codes[code] for code in known & codes.keys()}, other=own)
 
 
 _DEFAULTS: Mapping[Tier, StagePolicy] = MappingProxyType(
@@ -114,40 +182,91 @@ class Policy(dict[tuple[str, Tier], StagePolicy]):
         cls, settings: Settings, *, second_opinions: Collection[str] = ()
     ) -> "Policy":
         """Take what is set; `second_opinions` are the stages that have them (`policy_of`)."""
-        table, found = settings.thresholds, cls()
+        found = cls()
         for name, stage in settings.stages.by_name().items():
-            own, digest = table.stages.get(name, StageThresholds()), settings_digest(settings, name)
+            digest = settings_digest(settings, name)
             for tier in Tier:
-                found[name, tier] = StagePolicy(
-                    table.of(tier).changed_by(own.of(tier)),
-                    {label.casefold(): changes.of(tier) for label, changes in own.labels.items()},
-                    settings=digest,
+                found[name, tier] = replace(
+                    rule_of(settings, name, tier), evidence=stage.evidence, settings=digest
                 )
             found[name, Tier.HAIKU] = replace(
                 found[name, Tier.HAIKU],
                 audit_share=stage.audit_share,
                 second_opinion=name in second_opinions,
             )
+            if (score := score_of(settings, name)) is not None:
+                risk = score.whole.threshold if stage.max_risk is None else stage.max_risk
+                found[name, Tier.HAIKU] = replace(
+                    found[name, Tier.HAIKU], score=score, max_risk=risk
+                )
         return found
 
 
+def rule_of(settings: Settings, name: str, tier: Tier) -> StagePolicy:
+    """A stage's thresholds alone, whatever score is set."""
+    own = settings.thresholds.stages.get(name, StageThresholds())
+    return StagePolicy(
+        settings.thresholds.of(tier).changed_by(own.of(tier)),
+        {label.casefold(): changes.of(tier) for label, changes in own.labels.items()},
+    )
+
+
+def asks_of(stage: StageSettings) -> str:
+    """Digest of the labels and further fields that a stage asks for: a score is fitted to them."""
+    labels = sorted(each.name.casefold() for each in stage.deciding_labels())
+    fields = sorted(each.name for each in getattr(stage, "fields", ()))
+    return hashlib.sha256(to_json([labels, fields])).hexdigest()[:16]
+
+
+def score_of(settings: Settings, name: str) -> Score | None:
+    """The score that is set for a stage's first answers.
+
+    Raises:
+        UsageError: It cannot be read, was fitted to something else, or a risk is set without it.
+    """
+    stage = settings.stages.by_name()[name]
+    if stage.score is None:
+        if stage.max_risk is not None:
+            raise UsageError(f"stages.{name}.max_risk needs stages.{name}.score.")
+        return None
+    score, again = read_score(stage.score), f"Fit it again: pipeline trust fit {name}."
+    if score.stage != name:
+        raise UsageError(f"stages.{name}.score: it was fitted to {score.stage}. {again}")
+    if score.asks != asks_of(stage):
+        raise UsageError(
+            f"stages.{name}.score: it was fitted to other labels or fields than are set. {again}"
+        )
+    known = {*Thresholds.model_fields, *settings.thresholds.other, *FAILURES}
+    known |= settings.thresholds.stages.get(name, StageThresholds()).other.keys()
+    strange = sorted(set(score.codes) - known)
+    if strange and name not in settings.stages.own:
+        raise UsageError(
+            f"stages.{name}.score: no signal is called {', '.join(strange)} any more. {again}"
+        )
+    return score
+
+
 _DECIDE_NOTHING: Any = {
-    **dict.fromkeys(("budget_usd_per_hour", "budget_usd_per_day", "ordering", "output"), True),
+    **dict.fromkeys(
+        ("budget_usd_per_hour", "budget_usd_per_day", "ordering", "output", "evidence", "score"),
+        True,
+    ),
     "input": {"topics", "pattern"},
 }
-"""Settings of a stage that change no answer, and nothing of what becomes of it."""
+"""Settings of a stage that change no answer, and nothing of what becomes of it; of a score counts
+what is in the file, not where that is."""
 _ENDPOINT = {"model": True, "provider": True, "inference_geo": True}
 _ASKED: Any = {**_ENDPOINT, "fallback": _ENDPOINT}
 """Which model is asked where; how it is reached there changes no answer."""
 
 
-def settings_digest(settings: Settings, *stages: str) -> str:
+def settings_digest(settings: Settings, *stages: str, with_thresholds: bool = True) -> str:
     """Of all settings that decide about the answers of some stages; the same in every process."""
     sections, table = settings.stages.by_name(), settings.thresholds
     decisive = (
         {name: sections[name].model_dump(mode="json", exclude=_DECIDE_NOTHING) for name in stages},
-        table.model_dump(mode="json", exclude={"stages"}),
-        {name: table.stages[name] for name in stages if name in table.stages},
+        table.model_dump(mode="json", exclude={"stages"}) if with_thresholds else None,
+        {name: table.stages[name] for name in stages if name in table.stages and with_thresholds},
         settings.models.model_dump(include={"haiku": _ASKED, "sonnet": _ASKED}),
         settings.claude.haiku_effort,
         settings.claude.sonnet_effort,
@@ -156,8 +275,21 @@ def settings_digest(settings: Settings, *stages: str) -> str:
         {name: str(settings.privacy.masking().rules(name)) for name in stages},
         settings.privacy.files,
         pipeline.__version__,
+        *(
+            (name, score.digest)
+            for name in stages
+            if (score := score_of(settings, name)) is not None
+        ),
     )
     return hashlib.sha256(to_json(decisive)).hexdigest()[:16]
+
+
+def in_force(settings: Settings, policy: Policy, stage: str) -> InForce:
+    """What a certificate of the stage depends on, of what is known before anything is asked."""
+    return InForce(
+        settings_digest(settings, stage, with_thresholds=False),
+        {tier: policy[stage, tier].as_certified() for tier in Tier},
+    )
 
 
 def policy_of(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Policy:

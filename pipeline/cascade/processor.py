@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from pipeline.cascade.certified import Certified
 from pipeline.cascade.deciding import CascadePolicy, Decision
 from pipeline.cascade.parts import joined
 from pipeline.cascade.policy import (
@@ -28,6 +29,7 @@ from pipeline.cascade.reading import (
     of_stage,
     published_result,
 )
+from pipeline.cascade.sampler import Sampler
 from pipeline.inputs.adapter import PassedOver
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import (
@@ -38,6 +40,7 @@ from pipeline.model.records import (
     DOCUMENT,
     MOST_DOUBTS,
     MOST_SECONDS,
+    CertificateMark,
     Decider,
     Enriched,
     Escalation,
@@ -73,6 +76,8 @@ class Processor:
     tombstones_to: tuple[str, ...] = ()
     """The topics of results that get a tombstone where one comes, under its key."""
     outputs: Outputs = field(default_factory=dict)
+    sampler: Sampler | None = None
+    certified: Certified | None = None
 
     async def __call__(self, received: Received) -> Outcome:
         if received.headers and is_for_another(received, self.reader.name):
@@ -113,6 +118,10 @@ class Processor:
         outcome = of_stage(name, publication, case.received, record, self.topics, self.outputs)
         if tenant and isinstance(record, Escalation):
             outcome = _of_tenant(outcome, tenant)
+        if self.sampler is not None:
+            outcome = of_stage(
+                name, self.sampler.drawn, case, decision, self.cascade.tier, record, outcome
+            )
         if case.earlier is not None:
             of_stage(name, self._report_audit, case, decision)
         return record, outcome
@@ -145,7 +154,15 @@ class Processor:
             source=case.source,
             timing=timing,
             provenance=decision.provenance,
+            evidence=decision.evidence,
+            certificate=self._mark(case, decision) if answer is not None else None,
         )
+
+    def _mark(self, case: Case, decision: Decision[Any]) -> CertificateMark | None:
+        if self.certified is None:
+            return None
+        stage, tier = case.stage.name, self.cascade.tier
+        return self.certified.mark(stage, tier, decision.model, decision.provenance)
 
     def _doubted(self, case: Case, decision: Decision[Any], timing: Timing) -> Escalation | Review:
         """What a doubted answer becomes: the first tier's an escalation, the second's for people.
@@ -175,12 +192,14 @@ class Processor:
                 model_seconds=timing.model_seconds,
                 provenance=decision.provenance,
             )
+        doubts = [*before.doubts, *decision.doubts]
         return Review(
             schema_="review/1",
             event_id=case.event_id,
             stage=stage.name,
             event=before.event,
-            doubts=[*before.doubts, *decision.doubts][-MOST_DOUBTS:],
+            doubts=doubts[-MOST_DOUBTS:],
+            haiku_doubts=max(0, len(before.doubts) - max(0, len(doubts) - MOST_DOUBTS)),
             haiku_result=before.haiku_result,
             sonnet_result=result,
             model=decision.model,
@@ -189,6 +208,7 @@ class Processor:
             timing=timing,
             provenance=decision.provenance,
             haiku_provenance=before.provenance,
+            evidence=list(decision.evidence),
         )
 
     def _report_audit(self, case: Case, decision: Decision[Any]) -> None:
@@ -214,7 +234,10 @@ def _of_tenant(outcome: Outcome, tenant: str) -> Outcome:
 
 @dataclass(eq=False)
 class Handling:
-    """Calls a handler within the event's trace, with the event's ids on every line of the log."""
+    """Calls a handler within the event's trace, with the event's ids on every line of the log.
+
+    `handler` may be replaced: a record has the one that is there when it begins.
+    """
 
     stage: str
     handler: Handler

@@ -26,6 +26,7 @@ from pipeline.model.errors import InvalidEvent
 from pipeline.model.json_bytes import dumps
 from pipeline.model.observer import Observer
 from pipeline.model.records import (
+    CertificateMark,
     DeadLetterHeaders,
     DeadLetterReason,
     DecidedBy,
@@ -33,6 +34,7 @@ from pipeline.model.records import (
     Enriched,
     Escalation,
     EscalationSummary,
+    Evidence,
     Provenance,
     Review,
     Source,
@@ -78,6 +80,8 @@ def enriched(
     source: Source,
     timing: Timing,
     provenance: Provenance | None,
+    evidence: Sequence[Evidence] = (),
+    certificate: CertificateMark | None = None,
 ) -> Enriched[Any]:
     """The record of `<stage>.enriched`, decided by a model or a person.
 
@@ -108,6 +112,8 @@ def enriched(
         source=source,
         timing=timing,
         provenance=provenance,
+        evidence=list(evidence),
+        certificate=certificate,
     )
     return built
 
@@ -233,6 +239,9 @@ class UnpublishableHandler:
     _: KW_ONLY
     clock: Callable[[], datetime]
     observer: Observer
+    trust: str | None = None
+    """The topic of drawn answers: an answer is published without its place in the sample rather
+    than not at all."""
 
     def __call__(self, received: Received, outcome: Outcome | None, why: str) -> Outcome | None:
         """What to publish instead; None where `outcome` is as small as it can be.
@@ -246,6 +255,10 @@ class UnpublishableHandler:
                 code = DeadLetterReason.INVALID_EVENT
             self.observer.dead_lettered(self.stage, code)
             return self._abridged(received, InvalidEvent(code, why))
+        if any(each.topic == self.trust for each in outcome.records):
+            log.warning("answer_not_in_sample", stage=self.stage, because=why)
+            kept = (each for each in outcome.records if each.topic != self.trust)
+            return replace(outcome, records=tuple(kept))
         if outcome.end is not Disposition.DEAD_LETTER:
             self.observer.dead_lettered(self.stage, DeadLetterReason.TOO_LARGE)
             invalid = InvalidEvent(DeadLetterReason.TOO_LARGE, why)

@@ -25,7 +25,7 @@ from pipeline.config import ClaudeSettings, Settings
 from pipeline.inputs.adapter import Adapter, PassedOver
 from pipeline.inputs.formats import open_format
 from pipeline.inputs.mapping import FieldMapping
-from pipeline.inputs.records import InputRecord
+from pipeline.inputs.records import InputRecord, NotAnEvent
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable, UsageError
 from pipeline.model.json_bytes import RawJson
@@ -41,7 +41,7 @@ from pipeline.model.records import (
     Usage,
     read_record,
 )
-from pipeline.privacy.masking import Masking, values_of, with_fields
+from pipeline.privacy.masking import Masking, Rules, values_of, with_fields
 from pipeline.runtime.process import UnwaitedExecutor
 from pipeline.stages.api import Answer, RawEvent, Stage, build_stages
 from pipeline.stages.checks.scope import Encoder
@@ -235,7 +235,7 @@ class RawEvents:
         parts: Sequence[tuple[str, bytes]] = ()
         if self._adapter is not None and self._reading is not None:
             record = input_record(received)
-            adapt = partial(_of_format, self.name, self._adapter.read, record)
+            adapt = partial(of_format, self.name, self._adapter.read, record)
             adapted = await self._reading.until_available(adapt, self.name)
             if isinstance(adapted, PassedOver):
                 return adapted
@@ -270,13 +270,13 @@ class RawEvents:
         return Case(received, stage, whole, source, received.received_at, given=given)
 
 
-async def _of_format(
+async def of_format(
     stage: str, read: Callable[[InputRecord], Awaitable[T]], record: InputRecord
 ) -> T:
-    """The same as `of_stage` of what reads a record's format."""
+    """The same as `of_stage` of what reads a record's format, which may also be no event."""
     try:
         return await read(record)
-    except (InvalidEvent, Unavailable):
+    except (InvalidEvent, NotAnEvent, Unavailable):
         raise
     except Exception as bug:
         raise _failure(stage, read, bug) from bug
@@ -354,6 +354,14 @@ def published_result(
     return result.model_dump(mode="json", by_alias=True)
 
 
+def personal_texts(rules: Rules, event: RawEvent) -> list[Text]:
+    """What the event has in the fields that are masked."""
+    if not rules.fields:
+        return []
+    values = {**event.unknown_fields, **vars(event)}
+    return [text for name in sorted(rules.fields) for text in values_of(name, values.get(name))]
+
+
 def file_threads() -> UnwaitedExecutor:
     """Threads that read files; shut down, they are left behind with what they read.
 
@@ -399,7 +407,7 @@ class Reading:
             FileUnavailable: It could not be had, again and again, while others could.
         """
         query = await self.made_of(stage, event, build or stage.question)
-        return with_fields(query, self._personal(stage, event))
+        return with_fields(query, personal_texts(self.masking.rules(stage.name), event))
 
     async def read_or_ask(self, stage: AnyStage, event: RawEvent) -> KnownResult[Any] | Query[Any]:
         """What the event says itself, where the stage can read that; else what is asked about it.
@@ -413,7 +421,7 @@ class Reading:
         found = await self.made_of(stage, event, read_or_ask or stage.question)
         if isinstance(found, KnownResult):
             return found
-        return with_fields(found, self._personal(stage, event))
+        return with_fields(found, personal_texts(self.masking.rules(stage.name), event))
 
     async def ask_where_documents_begin(
         self, stage: AnyStage, event: RawEvent, splitter: Splitter
@@ -422,7 +430,9 @@ class Reading:
         question = await self.made_of(stage, event, splitter.question)
         if question is None:
             return None
-        return replace(question, personal=tuple(self._personal(stage, event)))
+        return replace(
+            question, personal=tuple(personal_texts(self.masking.rules(stage.name), event))
+        )
 
     async def made_of(
         self, stage: AnyStage, event: RawEvent, make: Callable[[Any], MadeT]
@@ -474,13 +484,6 @@ class Reading:
             await asyncio.sleep(RETRY_SECONDS)
         finally:
             self.waiting -= 1
-
-    def _personal(self, stage: AnyStage, event: RawEvent) -> list[Text]:
-        fields = self.masking.rules(stage.name).fields
-        if not fields:
-            return []
-        values = {**event.unknown_fields, **vars(event)}
-        return [text for name in sorted(fields) for text in values_of(name, values.get(name))]
 
     def _count(self, attempts: Attempts, away: Unavailable, place: tuple[str, str]) -> None:
         """Count a failure.

@@ -11,11 +11,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline.cli.checks import cost, doctor, evaluate, schemas, version
+from pipeline.cli import comparing  # noqa: F401 - its commands are of `trust`
+from pipeline.cli.access import access
+from pipeline.cli.checks import cost, doctor, evaluate, say_what_is_next, schemas, version
+from pipeline.cli.examples import epilog
 from pipeline.cli.kafka import lag, publish, tail, topics
+from pipeline.cli.labelling import label_sample
+from pipeline.cli.notify import notify
 from pipeline.cli.offsets import offsets
 from pipeline.cli.operators import audit, dead_letters, forget, review
-from pipeline.cli.running import backfill, demo, local, run
+from pipeline.cli.options import Json
+from pipeline.cli.running import backfill, demo, desk, local, run
 from pipeline.cli.trust import trust
 from pipeline.cli.trying import ask, init, map_sample
 
@@ -24,31 +30,46 @@ __all__ = ["app", "main", "program"]
 DEBUG = "--debug"
 
 app = typer.Typer(
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Kafka events enriched by Claude: Haiku answers the routine, Sonnet the ambiguous.",
 )
 COMMANDS = (
-    *(demo, run, local, publish, backfill, tail, lag),
+    *(demo, run, desk, local, publish, backfill, tail, lag),
     *(init, ask, forget, cost, evaluate, doctor, version),
 )
+GROUPS = {
+    "topics": topics,
+    "schemas": schemas,
+    "offsets": offsets,
+    "dead-letters": dead_letters,
+    "review": review,
+    "audit": audit,
+    "trust": trust,
+    "access": access,
+    "notify": notify,
+}
 for command in COMMANDS:
-    app.command()(command)
-app.command("map")(map_sample)
-app.add_typer(topics, name="topics")
-app.add_typer(schemas, name="schemas")
-app.add_typer(offsets, name="offsets")
-app.add_typer(dead_letters, name="dead-letters")
-app.add_typer(review, name="review")
-app.add_typer(audit, name="audit")
-app.add_typer(trust, name="trust")
+    app.command(epilog=epilog(command.__name__))(command)
+review.command("sample")(label_sample)
+app.command("map", epilog=epilog("map"))(map_sample)
+for group_name, group in GROUPS.items():
+    app.add_typer(group, name=group_name, epilog=epilog(group_name))
+    for registered in group.registered_commands:
+        named = registered.name or getattr(registered.callback, "__name__", "")
+        registered.epilog = epilog(f"{group_name} {named}")
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
-    debug: Annotated[bool, typer.Option(DEBUG, help="Print an error's traceback, too.")] = False,
+    context: typer.Context,
+    debug: Annotated[  # noqa: ARG001 - `main` looks for it among the arguments
+        bool, typer.Option(DEBUG, help="Print an error's traceback, too.")
+    ] = False,
+    json: Json = False,
 ) -> None:
-    """Options of every command."""
+    """Options of every command; without one it says what to do next."""
+    if context.invoked_subcommand is None:
+        say_what_is_next(json=json)
 
 
 def program() -> NoReturn:

@@ -1,4 +1,4 @@
-"""What looks and says: `pipeline doctor`, `schemas`, `cost`, `evaluate` and `version`."""
+"""What looks and says: `pipeline` alone, `doctor`, `schemas`, `cost`, `evaluate`, `version`."""
 
 import os
 from contextlib import AsyncExitStack
@@ -33,6 +33,24 @@ def doctor(json: Json = False) -> None:
         console.as_json(findings)
     if any(finding.verdict is Verdict.FAILED for finding in findings):
         raise typer.Exit(console.FAILED)
+
+
+def say_what_is_next(*, json: bool) -> None:
+    """Say what was found here and what to do next: `pipeline` alone."""
+    from pipeline.cli.terminal import console, load_settings
+    from pipeline.operators.next_step import advise, look
+
+    advice = advise(console.run(look(load_settings(), os.environ)))
+    if json:
+        console.as_json({"found": advice.found, "next": [each._asdict() for each in advice.next]})
+        return
+    for sentence in advice.found:
+        console.line(console.plain(sentence))
+    console.line("\nNext:")
+    width = max(len(step.do) for step in advice.next)
+    for step in advice.next:
+        console.line(f"  {console.plain(step.do):<{width}}  {step.why}")
+    console.line("\n`pipeline --help` lists all commands, `pipeline COMMAND --help` has examples.")
 
 
 schemas = typer.Typer()
@@ -216,7 +234,7 @@ def evaluate(
         aim=_aim(target_accuracy, preset_coverage, trial),
         compare=tuple(compare or ()),
         answers=answers,
-        place=_place(simulated=simulated, recorded=recorded),
+        place=place_of_models(simulated=simulated, recorded=recorded),
         recorded=recorded,
         baseline=baseline,
     )
@@ -257,7 +275,7 @@ def _aim(target: float, preset: float, trial: int | None) -> "Aim":
         raise UsageError(f"Nothing can be certified so: {error}.") from error
 
 
-def _place(*, simulated: bool, recorded: bool) -> str:
+def place_of_models(*, simulated: bool, recorded: bool) -> str:
     """Who answers, as the recording knows them; `UsageError` if there is no API to ask."""
     from pipeline.local.environment import API_KEY, BASE_URL
     from pipeline.model.errors import UsageError

@@ -263,7 +263,7 @@ def show_review_item(
     (_, names, read), where = _opened(), parse_place(place)
     found = console.run(find(names, read, where))
     if file is not None:
-        console.note(f"{save_file(found[0], file):,} bytes written to {file}")
+        console.note(f"{save_file(found[0].review.event, file):,} bytes written to {file}")
     output(document_of(*found), lines_of(*found, limit=None if full else SHOWN), json=json)
 
 
@@ -285,6 +285,8 @@ def resolve_review_item(
     import random
 
     from pipeline.cli.terminal import console, output
+    from pipeline.kafka.connection import admin_client
+    from pipeline.kafka.topics import Topics
     from pipeline.model.errors import UsageError
     from pipeline.model.records import Tier, now
     from pipeline.operators import review
@@ -308,8 +310,12 @@ def resolve_review_item(
         selected(place=place, again=again),
     )
     right = review.parse_result(result or "") if accept is None else Tier(accept.value)
-    done = console.run(
-        review.resolve(
+    beside = None if labels is None else review.LabelledFile(labels)
+
+    async def work() -> "review.Resolved":
+        async with admin_client(settings.kafka) as admin:
+            has_labels = names.trust in await Topics(admin).existing()
+        return await review.resolve(
             settings,
             read,
             where,
@@ -320,9 +326,11 @@ def resolve_review_item(
             now=now(),
             jitter=random.random,
             again=again,
-            labels=None if labels is None else review.LabelledFile(labels),
+            labels=beside,
+            labelled_by=command.person if has_labels else None,
         )
-    )
+
+    done = console.run(work())
     output(done, [f"{done.place}: published to {done.topic}"], json=json)
 
 

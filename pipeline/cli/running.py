@@ -1,4 +1,4 @@
-"""What goes on until it is done or stopped: `pipeline run`, `backfill`, `local` and `demo`."""
+"""What goes on until it is done or stopped: `run`, `desk`, `backfill`, `local` and `demo`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +44,33 @@ def run(
         ends_within=ends_within(settings, workers),
     )
     raise typer.Exit(code)
+
+
+def desk(
+    *, json: Annotated[bool, Option("--json", help="Say in JSON where it is.")] = False
+) -> None:
+    """Serve the page on which people settle review items, until stopped."""
+    import asyncio
+
+    from pipeline.cli.terminal import console, load_settings
+    from pipeline.desk.server import serve
+    from pipeline.observe.logging import configure_logging
+    from pipeline.runtime.process import MARGIN
+    from pipeline.stages.files.decoding import decoders_of_this_process
+
+    settings = load_settings()
+    configure_logging(settings.log)
+
+    async def work(stop: asyncio.Event) -> None:
+        with decoders_of_this_process.limited(settings.files):
+            async with serve(settings, note=console.note, failed=stop.set) as address:
+                if json:
+                    console.as_json({"desk": address})
+                else:
+                    console.note(f"The desk is at {address}; Ctrl-C ends it.")
+                await stop.wait()
+
+    console.run_until_stopped(work, ends_within=MARGIN)
 
 
 def backfill(

@@ -15,6 +15,8 @@ import orjson
 import typer
 from pydantic import BaseModel, Field
 
+from pipeline.config.desk import TokenSettings
+from pipeline.config.notifications import WebhookSettings
 from pipeline.config.settings import INSTEAD, Settings
 from pipeline.config.stages import (
     KINDS,
@@ -41,8 +43,10 @@ _ABOUT = """# Settings
 
 Written by `make settings` from [pipeline/config](../pipeline/config): do not edit it.
 
-A setting is looked for in the environment, then in `pipeline.toml` in the working directory; \
-otherwise its default holds. In the environment lists and tables are JSON. A name that is not a \
+A setting is looked for in the environment, then in the files of `promoted/`, then in \
+`pipeline.toml`, in the working directory; otherwise its default holds. \
+[Some](OPERATIONS.md#rolling-out-a-change) are taken up while a process runs. \
+In the environment lists and tables are JSON. A name that is not a \
 setting is refused at the start, and one that was a setting with what to do \
 [instead](#settings-that-there-were). `pipeline doctor` says whether settings fit each other, the \
 brokers and the API.
@@ -59,6 +63,8 @@ _PARTS: Mapping[str, type[BaseModel]] = {
     "Prices of a model": TokenPrices,
     "What is masked in a stage": StagePrivacySettings,
     "Limits of a tenant": TenantLimitSettings,
+    "A token of the desk": TokenSettings,
+    "A webhook": WebhookSettings,
 }
 """What lists and maps hold, as far as it is not a table that has a section of its own."""
 _MIB = 1 << 20

@@ -11,9 +11,10 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import orjson
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
@@ -28,7 +29,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pipeline.config.desk import DeskSettings
 from pipeline.config.inputs import RegistrySettings
+from pipeline.config.notifications import NotificationSettings
 from pipeline.config.stages import (
     OwnStage,
     StageSettings,
@@ -52,6 +55,7 @@ from pipeline.config.tables import (
     TenantsSettings,
     TopicSettings,
     TracingSettings,
+    TrustSettings,
     setting,
 )
 from pipeline.config.thresholds import ThresholdTable
@@ -99,6 +103,9 @@ INSTEAD = {
 new ones, since it would have to be explained for ever which of two names wins."""
 
 
+FILE = Path("pipeline.toml")
+PROMOTED = Path("promoted")
+"""The folder of what was promoted: settings of one stage in each file, which win over `FILE`."""
 _ID_ALONE = re.compile(r"pipeline_models__[a-z]+(?:__fallback)?")
 
 
@@ -117,7 +124,13 @@ class _Variables(EnvSettingsSource):
 
 
 class _Toml(TomlConfigSettingsSource):
-    """The file, with a model's id in place of its table as the table's `model`."""
+    """A file, with a model's id in place of its table as the table's `model`."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        try:
+            return super()._read_file(file_path)
+        except TOMLDecodeError as error:
+            raise UsageError(f"{file_path} is not TOML: {error}.") from error
 
     def __call__(self) -> dict[str, Any]:
         return _with_tables(super().__call__())
@@ -147,11 +160,17 @@ def _table(endpoint: object) -> object:
     return endpoint
 
 
-class _Read(BaseSettings):
-    """Where settings are read from."""
+def files_of_settings() -> list[Path]:
+    """The files in the current folder that settings are read from; of two the later one wins."""
+    return [FILE, *sorted(PROMOTED.glob("*.toml"))]
 
+
+class _Read(BaseSettings):
+    """Where settings are read from: `read_from`, or the files of the current folder."""
+
+    read_from: ClassVar[Sequence[Path] | None] = None
     model_config = SettingsConfigDict(
-        env_prefix="PIPELINE_", env_nested_delimiter="__", toml_file="pipeline.toml", extra="forbid"
+        env_prefix="PIPELINE_", env_nested_delimiter="__", extra="forbid"
     )
 
     @classmethod
@@ -164,7 +183,12 @@ class _Read(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         given = init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
-        return _Given(settings_cls, given), _Variables(settings_cls), _Toml(settings_cls)
+        files = files_of_settings() if cls.read_from is None else cls.read_from
+        toml = [_Toml(settings_cls, file) for file in reversed(files)]
+        return _Given(settings_cls, given), _Variables(settings_cls), *toml
+
+
+ReadT = TypeVar("ReadT", bound=_Read)
 
 
 class Settings(_Read):
@@ -185,6 +209,7 @@ class Settings(_Read):
     registry: RegistrySettings = RegistrySettings()
     operators: OperatorSettings = OperatorSettings()
     http: HttpSettings = HttpSettings()
+    desk: DeskSettings = DeskSettings()
     models: ModelSettings = ModelSettings()
     stream: StreamSettings = StreamSettings()
     tenants: TenantsSettings = TenantsSettings()
@@ -195,6 +220,8 @@ class Settings(_Read):
     thresholds: ThresholdTable = ThresholdTable()
     escalation: EscalationSettings = EscalationSettings()
     privacy: PrivacySettings = PrivacySettings()
+    trust: TrustSettings = TrustSettings()
+    notifications: NotificationSettings = NotificationSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
 
@@ -267,23 +294,28 @@ class _Modules(_Read):
     stages: dict[str, Table] = Field(default_factory=dict)
 
 
-def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - a table or a value of any setting
+def load_settings(
+    read_from: Sequence[Path] | None = None,
+    /,
+    **given: Any,  # noqa: ANN401 - a table or a value of any setting
+) -> Settings:
     """Read the settings, with the stages that they name or make; what is `given` counts first.
+
+    Files are those of the current folder, or of `read_from`, of which the later ones win.
 
     Raises:
         UsageError: It names each setting that is wrong.
     """
     try:
-        found = _Modules(**given)
+        found = _from(_Modules, read_from)(**given)
         own = find_stages(found.stage_modules)
         own += stages_of_kinds(found.stages, own)
         tables = StagesSettings.extended_by(own)
         if tables is StagesSettings:
-            return Settings(**given)
+            return _from(Settings, read_from)(**given)
         stages: Any = (tables, Field(default_factory=tables))
-        return create_model(Settings.__name__, __base__=Settings, stages=stages)(**given)
-    except TOMLDecodeError as error:
-        raise UsageError(f"pipeline.toml is not TOML: {error}.") from error
+        extended = create_model(Settings.__name__, __base__=Settings, stages=stages)
+        return _from(extended, read_from)(**given)
     except SettingsError as error:
         # A list or a table in a variable, which has to be JSON.
         raise UsageError(f"The settings are wrong: {error}, which must be JSON there.") from error
@@ -292,6 +324,11 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - a table or a valu
             _sentence(fault) for fault in error.errors(include_input=False, include_url=False)
         )
         raise UsageError(f"The settings are wrong: {faults}.") from error
+
+
+def _from(model: type[ReadT], files: Sequence[Path] | None) -> type[ReadT]:
+    """The same settings, read from other files."""
+    return model if files is None else type(model.__name__, (model,), {"read_from": files})
 
 
 def _sentence(fault: ErrorDetails) -> str:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -151,12 +152,28 @@ class Extracting(Section):
     )
 
 
+_EVIDENCE = (
+    "whether results say where in the event their values were read; review items do in any case"
+)
+
+
 class StageSettings(Section):
     """What every stage has."""
 
     ordering: Ordering = setting("key", "what runs one at a time, in order")
     max_text_chars: Count = setting(200_000, "longer texts are dead letters")
+    evidence: bool = setting(False, _EVIDENCE)
     audit_share: Share = setting(0.01, "share of the events that go to Sonnet whatever Haiku says")
+    score: Path | None = setting(
+        None,
+        "a file of `pipeline trust fit`: how likely an answer of Haiku is wrong decides, in the "
+        "place of most thresholds",
+    )
+    max_risk: Share | None = setting(
+        None,
+        "that probability from which on an answer is doubted; unset, what the file says accepts "
+        "no more wrong answers than the thresholds did",
+    )
     events_per_request: Annotated[int, Field(ge=1, le=100)] = setting(
         1, "small events that share one request to Haiku; evaluate before raising it"
     )
@@ -206,6 +223,7 @@ class OwnStage:
 class TicketSettings(Extracting, StageSettings):
     """Classification and routing of support tickets."""
 
+    evidence: bool = setting(True, _EVIDENCE)
     intents: Labels = _labels(
         "of which each event is one",
         billing="Invoices, charges, payments, refunds, prices of an existing plan.",
@@ -344,6 +362,7 @@ class Agent(Label):
 class RequestSettings(StageSettings):
     """The policy gate: which agent, which tools and which model a request gets."""
 
+    evidence: bool = setting(True, _EVIDENCE)
     agents: Annotated[list[Agent], Field(min_length=2), AfterValidator(checked_labels)] = Field(
         description="of which each request gets one",
         default=[
@@ -385,8 +404,14 @@ class RequestSettings(StageSettings):
 class CodeSettings(StageSettings):
     """Documentation of functions and classes."""
 
+    evidence: bool = setting(True, _EVIDENCE)
     max_text_chars: Count = setting(40_000, "longer sources are dead letters")
     python_style: Literal["google", "numpy"] = setting("google", "of docstrings")
+    run_examples: bool = setting(
+        False,
+        "whether examples of Python are asked for as interpreter sessions and run against the "
+        "source, in a child that can open, start and signal nothing (Linux with seccomp)",
+    )
 
 
 class TextSettings(Extracting, StageSettings):

@@ -167,6 +167,15 @@ class TopicSettings(Section):
     enriched_retention: Seconds | None = setting(
         None, "for which topics of results keep them; unset: the brokers' own default"
     )
+    trust: str = setting("trust", "answers that were drawn by lot, and verdicts on them")
+    trust_retention: Seconds = setting(
+        365 * 86_400, "for which that topic keeps its records; it is compacted, too"
+    )
+    feedback: str | None = setting(
+        None,
+        "corrections that consumers publish; where it is set, processes that serve `escalations` "
+        "make labels of them",
+    )
     replayed: ClassVar[str] = "dead-letters.replayed"
     """Which dead letters were replayed; compacted. The pipeline's own, as the next two are."""
     resolved: ClassVar[str] = "review.resolved"
@@ -217,8 +226,8 @@ class StreamSettings(Section):
         None,
         pattern=r"(?s)^((header|field):.+|key_prefix:.)$",
         description="what says whose an event is, 'header:NAME', 'field:NAME', a field of its "
-        "JSON, or 'key_prefix:CHARACTER', the key up to that character: tenants then take turns, "
-        "so that a flood of one does not hold up the others",
+        "JSON or of what `input` makes of it, or 'key_prefix:CHARACTER', the key up to that "
+        "character: tenants then take turns, so that a flood of one does not hold up the others",
     )
     dead_letter_ratio: Share = setting(
         0.5,
@@ -584,6 +593,43 @@ class PrivacySettings(Section):
             },
             self.files,
         )
+
+
+class TrustSettings(Section):
+    """Which published answers are drawn by lot, so that people label a few of them."""
+
+    sample_share: Share = setting(
+        0.01, "of what is published as decided by a model, drawn for the topic `topics.trust`"
+    )
+    per_key: Count = setting(
+        5,
+        "drawn answers of one key and day (UTC) that are all given to be labelled; each further "
+        "one has a smaller chance",
+    )
+    keep_answers: bool = setting(
+        True,
+        "whether what was published is kept in that topic, masked as in [privacy]; else the "
+        "answer's label, confidence and signals alone",
+    )
+    key: SecretStr | None = setting(
+        None,
+        "of the hash that draws and that stands for record keys, the same in every process; unset: "
+        "a fixed public one",
+        min_length=16,
+    )
+    certificate: Path | None = setting(
+        None,
+        "the file of `pipeline trust certify --out`: each record says whether it was made as "
+        "certified, and labels are watched; unset: neither",
+    )
+    run_length: float = setting(
+        1000,
+        "labels of a stage until a false alarm, on average, at least; alarms come the later for it",
+        ge=10,
+    )
+    notify_url: str | None = setting(
+        None, "where an alarm is posted to, as JSON", pattern=r"^https?://"
+    )
 
 
 class EscalationSettings(Section):

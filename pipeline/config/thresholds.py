@@ -28,6 +28,15 @@ class Thresholds(Section):
     runner_up_close: Strength = setting(0.33, "odds of another label, where the answer names one")
     several_matters: Strength = setting(0.5, "1 where one event is really two")
     evidence_not_found: Strength = setting(0.5, "quotes or values that are not in the text")
+    unsupported_claim: Strength = setting(
+        0.5, "dates, names or passages in quotation marks of a summary that its text does not hold"
+    )
+    changed_text: Strength = setting(
+        0.3, "share of a tidied text that was added or left out; 0.7 to 0.9 for what must stay"
+    )
+    example_failed: Strength = setting(
+        0.5, "1 where an example of a docstring does not do what it shows"
+    )
     arithmetic: Strength = setting(0.5, "sums that do not add up")
     ambiguous_amount: Strength = setting(
         0.5, "amounts that nothing in the document decides between two readings"
@@ -85,6 +94,9 @@ class SonnetThresholds(Thresholds):
     out_of_scope: Strength = setting(2, "off: Sonnet says `unclear` where it is")
     document_contradicts: Strength = setting(
         2, "off: Sonnet's answer is held to the document as any other"
+    )
+    unsupported_claim: Strength = setting(
+        0.7, "dates and passages in quotation marks; a name alone is not for a person"
     )
     second_opinion: Strength = setting(2, "off: Sonnet is asked once")
     long_input: Strength = setting(2, "off: Sonnet is who takes long texts")

@@ -63,6 +63,8 @@ class TopicNames:
         self.review = self._name(settings.review)
         self.dead_letters = self._name(settings.dead_letters)
         self.audit = self._name(settings.audit)
+        self.trust = self._name(settings.trust)
+        self.feedback = None if settings.feedback is None else self._name(settings.feedback)
         self.replayed = self._name(settings.replayed)
         self.resolved = self._name(settings.resolved)
         self.backfills = self._name(settings.backfills)
@@ -100,7 +102,8 @@ class TopicNames:
     @property
     def shared(self) -> tuple[str, ...]:
         """What the pipeline writes for all stages together, but for their results."""
-        return (self.escalations, self.review, self.dead_letters, self.audit, *self.compacted)
+        payloads = self.escalations, self.review, self.dead_letters
+        return (*payloads, self.audit, self.trust, *self.compacted)
 
     def of(self, stages: Iterable[str], existing: Iterable[str] = ()) -> tuple[str, ...]:
         """Every topic that these stages read or write, each once.
@@ -108,6 +111,7 @@ class TopicNames:
         What a pattern matches is looked for among the topics that exist.
         """
         names, existing = list(self.shared), tuple(existing)
+        names += [] if self.feedback is None else [self.feedback]
         for stage in stages:
             if stage != ESCALATIONS:
                 names += [*self.read_by(stage).among(existing), *self.results_of(stage)]
@@ -139,6 +143,8 @@ class TopicNames:
         settings = self._settings
         if topic == self.audit:
             return "topics.audit_retention", settings.audit_retention
+        if topic == self.trust:
+            return "topics.trust_retention", settings.trust_retention
         if topic in self._results():
             return "topics.enriched_retention", settings.enriched_retention
         if topic in {self.escalations, self.review, self.dead_letters} or self.readers_of(topic):
@@ -219,7 +225,7 @@ class TopicNames:
         topics = tuple(dict.fromkeys(map(_legal, settings.input.topics)))
         if settings.input.pattern is None:
             return Subscription(topics)
-        written = sorted({*self.shared, *self._results()})
+        written = sorted({*self.shared, *self._results(), *filter(None, [self.feedback])})
         but_for = "|".join(["__.*", *map(re.escape, written)])
         return Subscription(topics, rf"(?!(?:{but_for})\Z)(?:{settings.input.pattern})\Z")
 

@@ -3,12 +3,13 @@
 `CHECKS` is all that is looked at, in the order in which faults should be fixed; `examination` runs
 them. A check is a function `check_<name>` that yields findings; its docstring says what it finds,
 also in docs/DOCTOR.md. `installation` and `endpoints` ask nobody, `model_api` looks at the way to
-the API and the models, `registry` at the schema registry, `kafka_access` at brokers and
-permissions, `kafka_services` at how the account is proven and at managed services, `kafka_topics`
-at topics and groups.
+the API and the models, `registry` at the schema registry, `desk` at the ways in to the desk,
+`kafka_access` at brokers and permissions, `kafka_services` at how the account is proven and at
+managed services, `kafka_topics` at topics and groups.
 """
 
 from pipeline.doctor import (
+    desk,
     endpoints,
     installation,
     kafka_access,
@@ -38,8 +39,13 @@ CHECKS = (
     ),
     Check(model_api.check_opinions),
     Check(installation.check_sizes, "By the settings, topics and memory take what stages take."),
+    Check(
+        installation.check_certificate,
+        "No certificate is set: how often answers are right is not said.",
+    ),
     Check(installation.check_membership, "Members of the groups are distinguished by the brokers."),
     Check(installation.check_port),
+    Check(desk.check_desk),
     Check(installation.check_files),
     Check(installation.check_paths, "What has to be written can be written."),
     Check(kafka_services.check_service, "The brokers are of no managed service known here."),

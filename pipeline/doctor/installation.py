@@ -9,9 +9,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.cascade.certified import stage_state
+from pipeline.cascade.policy import Policy
 from pipeline.cascade.reading import adapter_of
 from pipeline.claude.gateway import SPARE_CONNECTIONS
 from pipeline.config import FileSettings, Settings
+from pipeline.config.settings import files_of_settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
 from pipeline.kafka.sasl import EXTRAS
 from pipeline.kafka.topics import ESCALATIONS
@@ -19,6 +22,7 @@ from pipeline.model.errors import UsageError
 from pipeline.observe.web import is_loopback
 from pipeline.stages.api import build_stages
 from pipeline.stages.checks import scope
+from pipeline.trust.certificate_file import read_certificates
 
 _PREFIX = "PIPELINE_"
 _NOT_SETTINGS = ("PIPELINE_LOCAL_", "PIPELINE_REQUIRE_")
@@ -53,8 +57,8 @@ def check_settings(site: Site) -> Iterator[Finding]:
                 "PIPELINE_KAFKA__BOOTSTRAP_SERVERS.",
             )
         )
-    file = Path("pipeline.toml")
-    source = f"{file.resolve()} and" if file.is_file() else "no pipeline.toml here, so"
+    files = [str(file.resolve()) for file in files_of_settings() if file.is_file()]
+    source = f"{', '.join(files)} and" if files else "no pipeline.toml here, so"
     yield from found or [ok(f"They can be read: {source} the environment over the defaults.")]
 
 
@@ -131,6 +135,12 @@ def check_extras(site: Site) -> Iterator[Finding]:
             why="`pipeline run` does not start without it.",
             advice="`pip install 'haiku-pipeline[split]'`, or unset it.",
         )
+    if site.settings.desk.access.way == "oidc" and not is_installed("joserfc"):
+        yield failed(
+            "desk.access.way is oidc, and joserfc, which checks tokens, is not installed.",
+            why="The desk does not start without it.",
+            advice="`pip install 'haiku-pipeline[desk]'`.",
+        )
     if not is_installed("noida_db"):
         yield ok(
             "The extra `local` is not installed: `pipeline demo` and `pipeline local` need "
@@ -143,6 +153,37 @@ def is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
+
+
+def check_certificate(site: Site) -> Iterator[Finding]:
+    """Finds a certificate file that cannot be read, and stages that run otherwise than certified,
+    or that it says nothing of.
+    """
+    settings = site.settings
+    path = settings.trust.certificate
+    if path is None:
+        return
+    try:
+        file = read_certificates(path)
+    except UsageError as error:
+        yield failed(
+            str(error),
+            why="`pipeline run` does not start without it.",
+            advice="Make one, or unset trust.certificate.",
+        )
+        return
+    policy, tables = Policy.from_settings(settings), settings.stages.by_name()
+    for stage in (name for name in settings.enabled if name in tables):
+        found = stage_state(file.of(stage), settings, policy, stage)
+        if found.state == "certified":
+            yield ok(f"{stage} runs as certified, as far as the settings say ({found.id}).")
+        else:
+            yield warning(
+                f"The certificate of {stage} is {found.state}: {found.detail}.",
+                why="Nobody knows how often its published answers are right.",
+                advice=f"`pipeline trust certify --stage {stage} --out {path}`, with labels of "
+                "answers that today's settings made.",
+            )
 
 
 def check_membership(site: Site) -> Iterator[Finding]:

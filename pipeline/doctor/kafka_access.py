@@ -136,6 +136,8 @@ def operations_needed(
     for name in topic_names(settings, None, existing):
         operations = set() if name in others else {"Write"}
         needed[name] = frozenset(operations | ({"Read"} if name in sources else set()))
+    if settings.trust.certificate is not None:
+        needed[names.trust] = frozenset({"Read", "Write"})
     if settings.has_budget:
         needed[names.budget] = frozenset({"Read", "Write"})
     return needed
@@ -270,7 +272,7 @@ def guarded(settings: Settings) -> tuple[str, ...]:
     names = TopicNames.under(settings)
     stages = (stage for stage in settings.enabled if stage != "escalations")
     results = (topic for stage in stages for topic in names.results_of(stage))
-    shared = (names.escalations, names.review, names.dead_letters, names.audit)
+    shared = (names.escalations, names.review, names.dead_letters, names.audit, names.trust)
     return (*shared, *names.compacted, *results)
 
 

@@ -52,6 +52,15 @@ def of_topics(site: Site, cluster: Cluster) -> Iterator[Finding]:
             why="With a budget `pipeline run` does not start: processes share it by that topic.",
             advice="`pipeline topics create`.",
         )
+    if known.trust in missing:
+        missing.remove(known.trust)
+        yield warning(
+            f"{known.trust} does not exist.",
+            why="No answers are drawn for people to label, so nothing is known of how many are "
+            "right.",
+            advice="`pipeline topics create`, then start the processes again; or set "
+            "trust.sample_share to 0.",
+        )
     if missing:
         yield failed(
             f"These do not exist: {', '.join(missing)}.",
@@ -208,13 +217,23 @@ def check_broker_sizes(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 def check_cleaning(site: Site, cluster: Cluster) -> Iterator[Finding]:
     """Finds compaction of a topic, which deletes events that are not processed; a short
-    retention.
+    retention. Of stages that pass tombstones on it is meant.
     """
     names = TopicNames.under(site.settings)
-    sources = {name for read in _sources(site.settings, cluster).values() for name in read}
+    read_by = _sources(site.settings, cluster)
+    sources = {name for read in read_by.values() for name in read}
+    tables = site.settings.stages.by_name()
+    passing = {each for each in read_by if each in tables and tables[each].output.tombstones}
+    meant = {name for each in passing for name in (*read_by[each], *names.results_of(each))}
+    meant -= {name for each in read_by.keys() - passing for name in read_by[each]}
     for topic in cluster.topics.values():
         policy = topic.configs.get("cleanup.policy", "")
-        if "compact" in policy and topic.name not in names.compacted:
+        if "compact" in policy and topic.name in meant:
+            yield ok(
+                f"{topic.name} is compacted: of records with the same key that wait the last one "
+                "is handled, and tombstones are passed on."
+            )
+        elif "compact" in policy and topic.name not in {names.trust, *names.compacted}:
             finding = failed if topic.name in sources else warning
             yield finding(
                 f"{topic.name} is compacted (cleanup.policy={policy}).",

@@ -52,7 +52,7 @@ from pipeline.stages.files.decoding import decoders_of_this_process
 
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
 """Makes the asker, by settings; `Gateway` is the real one."""
-_GATEWAYS: Askers = partial(Gateway, steers=steers)
+GATEWAYS: Askers = partial(Gateway, steers=steers)
 OnAnswer = Callable[[int], None]  # called after each answer, with a 1
 AT_ONCE = 64  # events that are asked about at the same time, unless the gateway wants more
 TIERS = 2
@@ -143,7 +143,7 @@ async def evaluate(
     *,
     at: datetime,
     on_answer: OnAnswer,
-    askers: Askers = _GATEWAYS,
+    askers: Askers = GATEWAYS,
 ) -> Evaluation:
     """Ask what is not on record yet, and work out the rest; `prepared` is of the same settings.
 
@@ -155,24 +155,15 @@ async def evaluate(
     scoring = labelled.scoring
 
     async def run(settings: Settings) -> Evaluation:
-        claude, models = settings.claude, settings.models
         stages = stages_by_tier(settings, encoder_for(settings))
-        own: StageSettings = settings.stages.by_name().get(wanted.stage, StageSettings())
         policy = policy_of(settings, stages[Tier.HAIKU])
-        masked = str(settings.privacy.masking().rules(wanted.stage))
-        manners = {
-            Tier.HAIKU: Manner(
-                wanted.place, models.haiku.name, claude.haiku_effort, own.events_per_request, masked
-            ),
-            # What Haiku left open is asked of Sonnet by itself.
-            Tier.SONNET: Manner(wanted.place, models.sonnet.name, claude.sonnet_effort, 1, masked),
-        }
+        manners = Manner.of_tiers(settings, wanted.stage, wanted.place)
         async with AsyncExitStack() as stack:
             stack.enter_context(decoders_of_this_process.limited(settings.files))
             inner: Asker | None = None
             if not wanted.recorded:
                 # Each answer is paid for once, and at its price: the recording is the only cache.
-                uncached = claude.model_copy(update={"answer_cache": "off"})
+                uncached = settings.claude.model_copy(update={"answer_cache": "off"})
                 inner = await stack.enter_async_context(
                     askers(settings.model_copy(update={"claude": uncached}))
                 )
@@ -348,6 +339,11 @@ def _remarks(
 ) -> Iterator[str]:
     if not measured:
         yield "No event could be measured."
+    if settings.stages.by_name().get(stage, StageSettings()).score is not None:
+        yield (
+            "A score is in force: what is proposed for low_confidence, and what other thresholds "
+            "of it would come to, is said of the thresholds without it."
+        )
     if read := sum(case.haiku.model == NOT_ASKED for case in measured):
         yield (
             f"{read} of {len(measured)} events were read from their own data: where this says what "
@@ -380,7 +376,7 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
     for change in _BETWEEN.split(changes):
         name, equals, text = change.strip().partition("=")
         if not equals:
-            raise UsageError(f"{change!r} is not NAME=VALUE, e.g. events_per_request=8.")
+            raise UsageError(f"{change!r} is not NAME=VALUE: write it as events_per_request=8.")
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -406,7 +402,7 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
 def _with(section: Any, path: Sequence[str], value: object, name: str) -> Any:  # noqa: ANN401 - any table of settings
     first, *rest = path
     if not isinstance(section, BaseModel) or first not in type(section).model_fields:
-        raise UsageError(f"There is no setting {name!r}.")
+        raise UsageError(f"There is no setting {name!r}: docs/SETTINGS.md lists them.")
     if rest:
         new = _with(getattr(section, first), rest, value, name)
         return section.model_copy(update={first: new})

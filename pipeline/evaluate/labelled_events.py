@@ -99,7 +99,7 @@ def _lines(path: Path) -> dict[int, dict[str, Any]]:
         if not isinstance(found[number], dict):
             raise UsageError(f"{path}:{number}: a JSON object is needed.")
     if not found:
-        raise UsageError(f"{path} has no events.")
+        raise UsageError(f"{path} has no events: name another file.")
     return found
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.cascade.policy import DEFAULT_THRESHOLD, FAILURES, StagePolicy
+from pipeline.cascade.policy import FAILURES, SCORE, StagePolicy
 from pipeline.evaluate.strategies import Accepts, CascadeTrace, End, TierOutcome
 from pipeline.trust.certificates import (
     ErrorBudget,
@@ -20,6 +20,7 @@ from pipeline.trust.certificates import (
     labels_needed,
     upper_bound,
 )
+from pipeline.trust.score import rule_doubt
 
 PRESET = 0.5
 """The share of what can be accepted at all that the first threshold accepts, unless it is set."""
@@ -213,12 +214,13 @@ def accepts_with(policy: StagePolicy) -> Accepts:
 
 def counted_doubts(outcome: TierOutcome, policy: StagePolicy) -> Mapping[str, str]:
     """The codes of what speaks against accepting an answer, each with a sentence."""
-    doubts = policy.doubts(outcome.signals, label=outcome.said)
+    doubts = _of_answers(policy, outcome).doubts(outcome.signals, label=outcome.said)
     return {each.code: each.detail for each in doubts}
 
 
 def with_confidence(policy: StagePolicy, low_confidence: float) -> StagePolicy:
-    """The same policy with another threshold of confidence, but for labels with their own."""
+    """The rule with another threshold of confidence, but for labels with their own; no score."""
+    policy = policy.by_rule()
     changed = policy.thresholds.model_copy(update={LOW_CONFIDENCE: low_confidence})
     return replace(policy, thresholds=changed)
 
@@ -226,20 +228,26 @@ def with_confidence(policy: StagePolicy, low_confidence: float) -> StagePolicy:
 def doubt(outcome: TierOutcome, policy: StagePolicy) -> float:
     """How much an answer is doubted: its strongest signal, measured by that signal's threshold.
 
-    From 0 for no signal over 1, where it is escalated, to infinity where there is no answer.
+    With a score the probability that it is wrong, measured by what is accepted. From 0 for no
+    signal over 1, where it is escalated, to infinity where there is no answer.
     """
-    thresholds = policy.thresholds_of(outcome.said)
-    most = 0.0
-    for signal in outcome.signals:
-        if signal.code in FAILURES:
-            return math.inf
-        if signal.strength > 0:
-            threshold = thresholds.get(signal.code, DEFAULT_THRESHOLD)
-            most = max(most, signal.strength / threshold if threshold > 0 else math.inf)
-    return most
+    if any(signal.code in FAILURES for signal in outcome.signals):
+        return math.inf
+    score = _of_answers(policy, outcome).score
+    if score is None:
+        return rule_doubt(outcome.signals, policy.thresholds_of(outcome.said))
+    if any(each.code != SCORE for each in policy.doubts(outcome.signals, label=outcome.said)):
+        return math.inf
+    return score.p_wrong(outcome.signals) / policy.max_risk if policy.max_risk else math.inf
+
+
+def _of_answers(policy: StagePolicy, outcome: TierOutcome) -> StagePolicy:
+    """A score has no say in what an event's own data gave, or where no answer came."""
+    return policy if outcome.confidence is not None else policy.by_rule()
 
 
 def measured(outcome: TierOutcome, policy: StagePolicy, key: str) -> Measured:
+    policy = policy.by_rule()
     stated = [each for each in outcome.signals if each.code == LOW_CONFIDENCE]
     others = [each for each in outcome.signals if each.code != LOW_CONFIDENCE]
     own = policy.of_label.get(outcome.said.casefold()) if outcome.said is not None else None

@@ -72,6 +72,20 @@ class Manner:
     together: int  # events that share a request
     masked: str = ""  # what is masked in the content, empty where nothing is
 
+    @classmethod
+    def of_tiers(cls, settings: Settings, stage: str, place: str) -> Mapping[Tier, "Manner"]:
+        """How a stage's events are asked about at a place by some settings."""
+        claude, models = settings.claude, settings.models
+        own = settings.stages.by_name().get(stage, StageSettings())
+        masked = str(settings.privacy.masking().rules(stage))
+        return {
+            Tier.HAIKU: cls(
+                place, models.haiku.name, claude.haiku_effort, own.events_per_request, masked
+            ),
+            # What Haiku left open is asked of Sonnet by itself.
+            Tier.SONNET: cls(place, models.sonnet.name, claude.sonnet_effort, 1, masked),
+        }
+
 
 @dataclass(slots=True)
 class Counts:
@@ -280,6 +294,8 @@ class Fingerprint:
                 for by in (first.of_label, second.of_label)
             ),
         ]
+        if first.score is not None:
+            thresholds += [{"score": first.score.digest, "max_risk": first.max_risk}]
         return cls(
             haiku=f"{settings.models.haiku.name}, effort {settings.claude.haiku_effort}",
             sonnet=f"{settings.models.sonnet.name}, effort {settings.claude.sonnet_effort}",
@@ -332,5 +348,5 @@ def read_earlier(path: Path) -> Mapping[str, Any]:
     except (OSError, orjson.JSONDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): name an evaluation's file.") from error
     if not isinstance(document, dict) or not isinstance(document.get("fingerprint"), dict):
-        raise UsageError(f"{path} is not the JSON file of an evaluation.")
+        raise UsageError(f"{path} is not the JSON file of an evaluation: name one.")
     return document

@@ -266,6 +266,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
         "cases": [
             {
                 "id": each.case.id,
+                "key": each.case.key,
                 "label": each.case.label,
                 "out_of_scope": each.case.out_of_scope,
                 "end": each.end,
@@ -281,7 +282,17 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _answered(outcome: TierOutcome) -> dict[str, Any]:
-    return {"right": outcome.right, "confidence": outcome.confidence}
+    signals = [
+        {"code": each.code, "strength": each.strength, "fields": each.fields}
+        for each in outcome.signals
+    ]
+    return {
+        "right": outcome.right,
+        "confidence": outcome.confidence,
+        "said": outcome.said,
+        "fields": outcome.fields,
+        "signals": signals,
+    }
 
 
 def _way(strategy: Strategy) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from fastavro import _read_py
 from fastavro.read import LOGICAL_READERS
 from fastavro.schema import SchemaParseException, UnknownType
 
+from pipeline.inputs.debezium import SEMANTIC_TYPES
 from pipeline.inputs.registry import Schema
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.json_bytes import MAX_DEPTH
@@ -223,7 +224,7 @@ class _Walk:
 
 
 def _as_json(schema: Any) -> Any:  # noqa: ANN401
-    """The same schema, its logical types ours, which `LOGICAL_READERS` read as JSON."""
+    """The same schema, its logical types and Debezium's ours, read as JSON by `LOGICAL_READERS`."""
     if isinstance(schema, list):
         return [_as_json(each) for each in schema]
     if not isinstance(schema, dict):
@@ -233,8 +234,12 @@ def _as_json(schema: Any) -> Any:  # noqa: ANN401
         name: _as_json(value) if name in {"type", "items", "values", "fields"} else value
         for name, value in schema.items()
     }
-    if isinstance(kind, str) and f"{kind}-{logical}" in _JSON_OF:
-        schema["logicalType"] = f"{_OURS}{logical}"
+    # Connect's converters write a type that Avro has not under this name.
+    of_connect = schema.get("connect.name")
+    for name in (logical, of_connect):
+        if isinstance(kind, str) and f"{kind}-{name}" in _JSON_OF:
+            schema["logicalType"] = f"{_OURS}{name}"
+            break
     return schema
 
 
@@ -273,7 +278,7 @@ def _duration(value: bytes, _: Mapping[str, Any]) -> str:
 
 
 _MILLIS, _MICROS, _NANOS = (1_000, 3), (1_000_000, 6), (1_000_000_000, 9)
-_JSON_OF: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
+_JSON_OF: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
     "bytes-decimal": _decimal,
     "fixed-decimal": _decimal,
     "int-date": _date,
@@ -288,10 +293,16 @@ _JSON_OF: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "string-uuid": _uuid,
     "fixed-uuid": _uuid,
     "fixed-duration": _duration,
+    **{
+        f"{kind}-{name}": read
+        for name, read in SEMANTIC_TYPES.items()
+        if name.startswith("io.debezium.")
+        for kind in ("int", "long", "record")
+    },
 }
 
 
-def _read_as_json(read: Callable[[Any, Mapping[str, Any]], str]) -> Callable[..., str]:
+def _read_as_json(read: Callable[[Any, Mapping[str, Any]], Any]) -> Callable[..., Any]:
     return lambda value, writer_schema, _: read(value, writer_schema)
 
 

@@ -53,11 +53,12 @@ class Debezium:
         document = await self._inner.read(record)
         if document is None:
             return None
-        change = _change(document.fields)
+        change = change_of(document.fields)
         return change and Document(change.fields, {**document.about, **change.about})
 
 
-def _change(record: Mapping[str, Any]) -> Document | None:
+def change_of(record: Mapping[str, Any]) -> Document | None:
+    """What an envelope or an unwrapped row says; None of a delete. Raises as `Format.read`."""
     schema: Mapping[str, Any] = {}
     if record.keys() == {"schema", "payload"}:
         schema = record["schema"] if isinstance(record["schema"], dict) else {}
@@ -128,7 +129,7 @@ def _typed(value: Any, schema: Mapping[str, Any] | None) -> Any:  # noqa: ANN401
     """A value as its schema means it; as it came where it is not what the schema says."""
     if value is None or schema is None:
         return value
-    convert = _SEMANTIC_TYPES.get(str(schema.get("name")))
+    convert = SEMANTIC_TYPES.get(str(schema.get("name")))
     if convert is not None:
         return convert(value, schema)
     if isinstance(value, dict) and schema.get("type") == "struct":
@@ -229,7 +230,7 @@ def _invalid(detail: str) -> InvalidEvent:
 
 
 _Convert = Callable[[Any, Mapping[str, Any]], Any]
-_SEMANTIC_TYPES: Mapping[str, _Convert] = {
+SEMANTIC_TYPES: Mapping[str, _Convert] = {
     "org.apache.kafka.connect.data.Decimal": _decimal,
     "io.debezium.data.VariableScaleDecimal": _variable_decimal,
     "org.apache.kafka.connect.data.Date": _day,

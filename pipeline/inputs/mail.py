@@ -8,7 +8,7 @@ bounded by its lines, parts and nesting, each part's headers by their length, be
 import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
@@ -42,6 +42,8 @@ _MOST_COMMENTS = 20
 _ID_CHARS = 256
 _NAME_CHARS = 200
 _LARGE_BYTES = 10_000
+_HEAD_BYTES = 64 << 10
+_END_OF_HEADERS = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _OF_MAILS = frozenset({
     "from", "to", "subject", "date", "message-id", "received", "mime-version", "return-path",
     "delivered-to", "content-type",
@@ -64,6 +66,12 @@ class Mail:
         if record.value is None:
             return None
         return await off_loop(self._read, record, larger_than=_LARGE_BYTES)
+
+    async def read_head(self, record: InputRecord) -> Document:
+        """What its headers say: the same without its text and files, whatever its size."""
+        value = (record.value or b"")[:_HEAD_BYTES]
+        end = _END_OF_HEADERS.search(value)
+        return self._read(replace(record, value=value if end is None else value[: end.end()]))
 
     def _read(self, record: InputRecord) -> Document:
         mail = _parsed(record.value or b"")

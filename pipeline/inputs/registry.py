@@ -192,7 +192,10 @@ class SchemaRegistry:
         """The id of the schema, which is a version of the subject from now on."""
         found = await self._ask("POST", f"{_subject(subject)}/versions", body=_body(kind, schema))
         if not isinstance(number := found.get("id"), int):
-            raise PipelineError("The schema registry does not say under which id it has a schema.")
+            raise PipelineError(
+                "The schema registry does not say under which id it has a schema: check "
+                "registry.url."
+            )
         return number
 
     async def _ask(

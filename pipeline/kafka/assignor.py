@@ -33,7 +33,7 @@ class Assignor:
         listener: Knows what this member serves.
         generation: Of the group, by which this member knows it; below 0 while it is not a
             member. It only grows, so of two claims on a partition it says which is the later.
-        asks: A digest of what this member asks the models.
+        asks: A digest of what this member asks the models; may change before it joins again.
 
     Attributes:
         releasing: What the last assignment asks this member to release.
@@ -46,7 +46,7 @@ class Assignor:
         self, listener: RebalanceListener, generation: Callable[[], int], *, asks: str
     ) -> None:
         self.asked: frozenset[str] = frozenset()
-        self._asks = asks
+        self.asks = asks
         self.releasing: frozenset[TopicPartition] = frozenset()
         self._listener = listener
         self._generation = generation
@@ -58,7 +58,7 @@ class Assignor:
             # aiokafka says nothing of it, and this is where it can be seen before it joins again.
             self._listener.on_lost()
         sticky = StickyAssignorUserDataV1(_by_topic(self._listener.owned()), self._epoch)
-        user_data = sticky.encode() + _tail(self._listener.releasing(), [self._asks])
+        user_data = sticky.encode() + _tail(self._listener.releasing(), [self.asks])
         return ConsumerProtocolMemberMetadata(_VERSION, sorted(topics), user_data)
 
     def assign(

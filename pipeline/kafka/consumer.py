@@ -26,7 +26,7 @@ from pipeline.config import KafkaSettings, StreamSettings
 from pipeline.kafka.assignor import Assignor
 from pipeline.kafka.batches import ReadRecord, received
 from pipeline.kafka.connection import client_options, stop_consumer
-from pipeline.kafka.fetching import DeferredBatches, ReadLimit
+from pipeline.kafka.fetching import DeferredBatches, ReadLimit, fetch_in_turns
 from pipeline.stream.protocols import (
     BrokerError,
     BrokersUnavailable,
@@ -180,12 +180,22 @@ class KafkaConsumer:
             # Its background task had failed before, and raises that once more.
             _log.warning("%s: leaving the group failed: %r", self._what, error)
 
-    def rejoin(self) -> None:
-        # aiokafka has no public way to it.
-        self._client._coordinator.request_rejoin()  # noqa: SLF001
+    def rejoin(self, *, asks: str | None = None) -> None:
+        if asks is not None:
+            self._asks = asks
+            for assignor in self._assignors:
+                assignor.asks = asks
+        # aiokafka has no public way to it, and no coordinator before it has started.
+        if (coordinator := self._client._coordinator) is not None:  # noqa: SLF001
+            coordinator.request_rejoin()
 
     async def poll(
-        self, partitions: Collection[TopicPartition], *, seconds: float, records: int
+        self,
+        partitions: Collection[TopicPartition],
+        *,
+        seconds: float,
+        records: int,
+        each: int | None = None,
     ) -> Mapping[TopicPartition, Sequence[Received]]:
         asked = [KafkaPartition(*partition) for partition in partitions] or [_NOWHERE]
         if self._idle_pause:
@@ -198,7 +208,7 @@ class KafkaConsumer:
                     # It is a sign of life; nothing is awaited once the piece is there.
                     await self._client.getmany(_NOWHERE, timeout_ms=0)
                     return self._hand_on(await self._deferred.read(asked, records))
-            fetched = await self._fetch(asked, seconds, records)
+            fetched = await self._fetch(asked, seconds, records, each or records)
         except OffsetOutOfRangeError as error:
             [(partition, offset)] = error.args[0].items()
             raise PositionLost(TopicPartition(*partition), offset) from error
@@ -304,13 +314,17 @@ class KafkaConsumer:
         return generation
 
     async def _fetch(
-        self, partitions: Sequence[KafkaPartition], seconds: float, records: int
+        self, partitions: Sequence[KafkaPartition], seconds: float, records: int, each: int
     ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
         fetched: Mapping[KafkaPartition, Sequence[Any]]
         has_arrived = False
         try:
-            fetched = await self._client.getmany(
-                *partitions, timeout_ms=_milliseconds(seconds), max_records=records
+            fetched = await fetch_in_turns(
+                self._client,
+                partitions,
+                timeout_ms=_milliseconds(seconds),
+                most=records,
+                each=each,
             )
             has_arrived = True
         except NoOffsetForPartitionError:

@@ -2,7 +2,9 @@
 
 aiokafka inflates a whole batch at once, whatever its size, ends a poll for all partitions at a
 record that it cannot read, and hands on any number of bytes. There is no public way to change that,
-so three classes of its fetcher are replaced, for consumers that were made with a `ReadLimit`.
+so three classes of its fetcher are replaced, for consumers that were made with a `ReadLimit`. It
+also polls the partition that it fetched first until nothing of that fetch is left, which
+`fetch_in_turns` changes.
 
 A batch that has to be read with care comes as the last thing of a poll, a `DeferredBatch`.
 `DeferredBatches` reads it in a thread, a piece at a time, while the other partitions go on.
@@ -250,6 +252,39 @@ def _partition_records(*arguments: Any) -> PartitionRecords:  # noqa: ANN401 - a
 fetcher.MemoryRecords = Slices
 fetcher.PartitionRecords = _partition_records
 fetcher.FetchResult = BoundedFetch
+
+
+async def fetch_in_turns(
+    client: AIOKafkaConsumer,
+    partitions: Sequence[KafkaPartition],
+    *,
+    timeout_ms: int,
+    most: int,
+    each: int,
+) -> dict[KafkaPartition, Sequence[Any]]:
+    """Poll partitions for `most` records in all, and `each` of one.
+
+    Who brought something comes last in the next poll: one fetch holds thousands of records, and the
+    other partitions would wait until they are done.
+    """
+    # There is no public way to it: by partition, what was fetched and not polled, in that order.
+    waiting = client._fetcher._records  # noqa: SLF001
+    found: dict[KafkaPartition, Sequence[Any]] = {}
+    left = list(partitions)
+    while left:
+        limit = min(each, most)
+        fetched = await client.getmany(*left, timeout_ms=timeout_ms, max_records=limit)
+        found |= fetched
+        for partition in fetched:
+            left.remove(partition)
+            if partition in waiting:
+                waiting[partition] = waiting.pop(partition)
+        count = sum(map(len, fetched.values()))
+        most -= count
+        if count < limit or most == 0:
+            break
+        timeout_ms = 0
+    return found
 
 
 class DeferredBatches:

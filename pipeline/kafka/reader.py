@@ -38,7 +38,11 @@ class TopicReader(Protocol):
     """
 
     def __call__(
-        self, topics: Sequence[str], *, start: Start = "beginning", end: End = "committed"
+        self,
+        topics: Sequence[str],
+        *,
+        start: Start = "beginning",
+        end: End | Literal["never"] = "committed",
     ) -> AbstractAsyncContextManager[AsyncIterator[Received]]:
         """Read from `start` to `end`; raises `PipelineError` without the topic or the brokers."""
         ...

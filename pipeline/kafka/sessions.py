@@ -33,9 +33,9 @@ from aiokafka.protocol.admin import (
 )
 
 log = logging.getLogger(__name__)
-RENEW_AFTER = 0.85
-"""Of a session. Above the share after which tokens are fetched again: a session that began with a
-token is renewed with the next."""
+RENEW_AFTER = 0.55
+"""Of a session. Just above the share after which tokens are fetched again: a session that began
+with a token is renewed with the next, and where that is not to be had, there is time left."""
 _AT_LEAST = 1.1
 """Seconds between two authentications; brokers refuse a second one within a second."""
 _OF_AUTHENTICATION = (ApiVersionRequest, SaslHandShakeRequest, SaslAuthenticateRequest)

@@ -23,6 +23,7 @@ _POLL = 0.02
 _MAX_MESSAGE_BYTES = "max.message.bytes"
 _CLEANUP = "cleanup.policy"
 _COMPACT = "compact"
+_COMPACT_AND_DELETE = "compact,delete"
 _RETENTION = "retention.ms"
 _SEGMENT = "segment.ms"
 _SEGMENTS = 4
@@ -104,6 +105,11 @@ def differences(
         )
     if state.name in names.compacted and (forgets := why_forgetful(state)):
         found.append(forgets)
+    if state.name == names.trust and _COMPACT not in (state.cleanup or _COMPACT):
+        found.append(
+            f"{state.name} has {_CLEANUP} {state.cleanup} and would keep what was forgotten, or "
+            f"said otherwise later: set its {_CLEANUP} to {_COMPACT_AND_DELETE}."
+        )
     return tuple(found)
 
 
@@ -267,7 +273,8 @@ class Topics:
         _, retention = self._names.retention_of(name)
         if retention is None:
             return {}
-        return {
+        cleanup = {_CLEANUP: _COMPACT_AND_DELETE} if name == self._names.trust else {}
+        return cleanup | {
             _RETENTION: _milliseconds(retention),
             _SEGMENT: _milliseconds(_segment(retention)),
         }

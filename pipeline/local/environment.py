@@ -213,7 +213,7 @@ async def serve(
     # So that `pipeline` in the command is the program that runs it.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     if command and shutil.which(command[0], path=path) is None:
-        raise UsageError(f"There is no command {command[0]!r}.")
+        raise UsageError(f"There is no command {command[0]!r}: name one on the path.")
     async with AsyncExitStack() as stack:
         here = await stack.enter_async_context(environment)
         if env_file is not None:

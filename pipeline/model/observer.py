@@ -1,9 +1,10 @@
 """What the rooms report; `pipeline.observe` turns it into metrics."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
-from pipeline.model.records import Decider, Enriched, Review, Tier, Usage
+from pipeline.model.records import CertificateState, Decider, Enriched, Review, Tier, Usage
 
 CallEnd = Literal[
     "answered", "refused", "cut_off", "malformed", "rejected", "rate_limited", "overloaded",
@@ -146,3 +147,28 @@ class Observer:
 
     def dead_lettered(self, stage: str, reason: str) -> None:
         """An event became a dead letter."""
+
+    # From certificates.
+
+    def certificate(self, stage: str, state: CertificateState, *, id: str, because: str) -> None:  # noqa: A002
+        """Whether a certificate is of what a stage runs with; `because` says why not."""
+
+    def certified(self, stage: str, tier: Tier, state: CertificateState) -> None:
+        """What the record of an answer that is about to be published says of it."""
+
+    def certified_share(self, stage: str, *, lower: float, upper: float) -> None:
+        """Between which shares the second tier decided when the stage was certified."""
+
+    def alarmed(self, stage: str, *, because: str | None) -> None:
+        """Labels show that what was certified no longer holds, or a person has dealt with that."""
+
+    def labelled(
+        self, stage: str, scope: str, label: str, *, labels: int, upper: float, level: float | None
+    ) -> None:
+        """What labels say of a scope: an upper bound of the share of errors.
+
+        `level` is how far an alarm is, as a share of what it takes; None where none watches that.
+        """
+
+    def distant(self, stage: str, distances: Mapping[str, float]) -> None:
+        """How far answers are from those that were certified, as shares of their limits."""

@@ -20,12 +20,13 @@ class Signal:
     """A reason to doubt an answer, of a strength from 0 (none) to 1 (certain).
 
     `code` is a field of `pipeline.config.Thresholds`, or a stage's own; the threshold decides
-    whether it counts.
+    whether it counts. `fields` of the result are what it is about; with none it is all of it.
     """
 
     code: str
     strength: float
     detail: str
+    fields: tuple[str, ...] = ()
 
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)

@@ -100,6 +100,7 @@ Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 Duration = Annotated[float, Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)]
 PartitionNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Offset = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Tier(StrEnum):
@@ -114,8 +115,17 @@ DOCUMENT: Final = "document"
 Decider = Tier | Literal["document"]
 """Who judged an event first, or next."""
 DecidedBy = Literal["haiku", "sonnet", "human", "document"]
+CertificateState = Literal["certified", "stale", "none"]
 FORGOTTEN = "forgotten"
 """The reason of a mark: a person had the record's key forgotten, so it is never published again."""
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _is_empty(values: list[Any]) -> bool:
+    return not values
 
 
 class Record(BaseModel):
@@ -245,6 +255,78 @@ class Provenance(Record):
     )
 
 
+MOST_EVIDENCE = 100
+"""Places in one record: those of an invoice with some thirty lines."""
+LONGEST_QUOTE = 300
+"""Characters of one: a passage of some forty words."""
+
+
+class Evidence(Record):
+    """Where a value of the result was read: a span of a text of the event, or a place in its file.
+
+    With neither a span nor a box, the quote is the model's own and was not looked up.
+    """
+
+    field: str = Field(max_length=300, description="JSON Pointer into `result`.")
+    source: Literal["text", "file"]
+    input: str = Field(
+        max_length=100, description="The field of the raw event that it is in, e.g. `body`."
+    )
+    start: int | None = Field(
+        None,
+        ge=0,
+        le=MOST_COUNT,
+        exclude_if=_is_none,
+        description="Of the span in that text, in Unicode code points from 0.",
+    )
+    end: int | None = Field(
+        None, ge=0, le=MOST_COUNT, exclude_if=_is_none, description="After its last code point."
+    )
+    page: int | None = Field(
+        None, ge=1, le=MOST_COUNT, exclude_if=_is_none, description="Of the file, from 1."
+    )
+    box: list[Share] | None = Field(
+        None,
+        min_length=4,
+        max_length=4,
+        exclude_if=_is_none,
+        description="On the page: left, top, right and bottom, as shares of its width and height.",
+    )
+    quote: str | None = Field(
+        None,
+        max_length=LONGEST_QUOTE,
+        exclude_if=_is_none,
+        description="What is written there, to the letter; absent where the stage masks personal "
+        "data and the passage is not itself a value of the result.",
+    )
+
+
+EvidenceList = Annotated[
+    list[Evidence],
+    Field(
+        max_length=MOST_EVIDENCE,
+        exclude_if=_is_empty,
+        description="Where values of the result were read, as far as that could be found; of a "
+        "review item those of `sonnet_result`.",
+    ),
+]
+
+
+class CertificateMark(Record):
+    """Whether a certificate says how often such an answer is right."""
+
+    state: CertificateState = Field(
+        description="`certified`; `stale` where something that the certificate depends on is "
+        "another one, or an alarm is in force; `none` where nothing is certified."
+    )
+    id: str = Field(description="Which certificate; empty where there is none.")
+    because: list[str] = Field(
+        default=[],
+        description="Why it is stale: `settings`, `thresholds`, `provider`, `model`, `prompt`, "
+        "`alarm`.",
+    )
+
+
 class EscalationSummary(Record, Generic[ResultT]):
     """Why the first answer was not accepted, and what it was."""
 
@@ -277,6 +359,12 @@ class Enriched(Record, Generic[ResultT]):
     provenance: Provenance | None = Field(
         None,
         description="What produced the answer of `model`; null where that was not recorded yet.",
+    )
+    evidence: EvidenceList = []
+    certificate: CertificateMark | None = Field(
+        None,
+        exclude_if=lambda mark: mark is None,
+        description="Where the settings name a certificate and a model decided.",
     )
 
 
@@ -319,6 +407,12 @@ class Review(Record):
     )
     haiku_provenance: Provenance | None = Field(
         None, description="What produced Haiku's answer; null where that was not recorded yet."
+    )
+    evidence: EvidenceList = []
+    haiku_doubts: Count | None = Field(
+        None,
+        exclude_if=lambda count: count is None,
+        description="How many of `doubts` are Haiku's; left out where that was not recorded yet.",
     )
 
 
@@ -372,9 +466,10 @@ class Audit(Record):
         description="The options that say which records, and their values; of a key its SHA-256."
     )
     did: str = Field(
-        description="What was done: `replayed`, `resolved`, `forgotten` (settled without a "
-        "result), `tombstones` (published), `answers` (that were kept on disk, removed); `started` "
-        "of a process whose settings are others than at the start before."
+        description="What was done: `replayed`, `resolved`, `rejected` (to the dead letters), "
+        "`forgotten` (settled without a result), `tombstones` (published), `answers` (that were "
+        "kept on disk, removed); `started` of a process whose settings are others than at the "
+        "start before."
     )
     topic: str = Field(description="The topic of the records that it was done to, if to any.")
     count: Count = Field(description="To how many of them.")

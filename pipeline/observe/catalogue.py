@@ -161,6 +161,11 @@ MEMBERS_DIFFER = Metric(
     "1 while members of the consumer group ask the models different things, as in a rollout, or "
     "where two deployments share a group by mistake.",
 )  # fmt: skip
+SETTINGS_REFUSED = Metric(
+    "pipeline_settings_refused", "gauge", ("stage",), "0 or 1",
+    "1 while the files of settings hold others than this process works by: they are wrong, or part "
+    "of them is taken up when it starts again; the log says which.",
+)  # fmt: skip
 
 # Decisions. `stage` is the event's own, whichever consumer decided.
 
@@ -275,6 +280,51 @@ BUDGET = Metric(
     "pipeline_budget_usd", "gauge", ("stage", "window"), "US dollars",
     "The budget of a stage for an hour or a day; stage `all` for all stages together.",
     values={"window": WINDOWS},
+)  # fmt: skip
+
+# Certificates. `stage` is the event's own. A process has these of the stages whose events it
+# decides about, where the settings name a certificate.
+
+CERTIFICATE = Metric(
+    "pipeline_certificate", "gauge", ("stage", "state"), "0 or 1",
+    "1 for what a certificate says of a stage as it runs: certified, stale, none.",
+    values={"state": ("certified", "stale", "none")},
+)  # fmt: skip
+CERTIFIED = Metric(
+    "pipeline_certified_answers_total", "counter", ("stage", "tier", "state"), "answers",
+    "Published answers by what their record says of the certificate: certified, stale, none.",
+    values={"state": ("certified", "stale", "none")}, from_zero=True,
+)  # fmt: skip
+CERTIFIED_SHARE = Metric(
+    "pipeline_certified_sonnet_share", "gauge", ("stage", "bound"), "0 to 1",
+    "Share of the published answers that Sonnet decided in the certified window: lower and upper "
+    "bound, each at 99.5 %.",
+    values={"bound": ("lower", "upper")},
+)  # fmt: skip
+ALARM = Metric(
+    "pipeline_certificate_alarm", "gauge", ("stage",), "0 or 1",
+    "1 while labels have shown that what was certified no longer holds, and nobody has "
+    "acknowledged that: thresholds have fallen back.",
+)  # fmt: skip
+ALARM_LEVEL = Metric(
+    "pipeline_certificate_alarm_level", "gauge", ("stage", "scope"), "1 is an alarm",
+    "How far labels of a scope (haiku, sonnet, stream) are on the way to an alarm.",
+    values={"scope": ("haiku", "sonnet", "stream")},
+)  # fmt: skip
+ERROR_BOUND = Metric(
+    "pipeline_error_share_upper_bound", "gauge", ("stage", "scope", "chosen"), "0 to 1",
+    "Upper bound, at 95 % at all times, of the share of wrong answers by labels of people since "
+    "the certificate or the last alarm; `chosen` is the label of the answers, or `all`; 1 before "
+    "it is known.",
+)  # fmt: skip
+LABELS = Metric(
+    "pipeline_labels_counted", "gauge", ("stage", "scope", "chosen"), "labels",
+    "Labels that this bound rests on.",
+)  # fmt: skip
+DISTANCE = Metric(
+    "pipeline_certificate_distance", "gauge", ("stage", "compared"), "1 is the limit",
+    "How far the last 400 drawn answers are from those that were certified, as a share of what "
+    "one look in a hundred exceeds without a change: by a signal's code, `labels`, `by_sonnet`.",
 )  # fmt: skip
 
 # Backfills, as the process of `pipeline backfill` counts them.

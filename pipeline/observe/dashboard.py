@@ -277,8 +277,35 @@ class Status:
             "cost_usd": newer.total(catalogue.COST, stage=name),
             "spent": self._spent(newer, name),
             "budget": newer.largest_by(catalogue.BUDGET, "window", stage=name),
+            "certificate": self._certificate(name, newer),
             "commits": _counts(newer.by(catalogue.COMMITS, "outcome", stage=name)),
             "rebalances": newer.count(catalogue.REBALANCE_SECONDS, stage=name),
+        }
+
+    def _certificate(self, name: str, reading: Reading) -> View | None:
+        """Whether the stage is certified, and what labels say; None without a certificate file.
+
+        `errors_below` are upper bounds by scope, `level` is how far the nearest alarm is.
+        """
+        states = reading.largest_by(catalogue.CERTIFICATE, "state", stage=name)
+        if not any(states.values()):
+            return None
+        return {
+            "state": next(state for state in ("stale", "none", "certified") if states.get(state)),
+            "stale_because": self.conditions.stale.get(name),
+            "alarm": self.conditions.alarms.get(name),
+            "errors_below": reading.largest_by(
+                catalogue.ERROR_BOUND, "scope", stage=name, chosen="all"
+            ),
+            "labels": reading.largest_by(catalogue.LABELS, "scope", stage=name, chosen="all"),
+            "level": reading.largest(catalogue.ALARM_LEVEL, stage=name),
+            "distant": [
+                compared
+                for compared, distance in sorted(
+                    reading.largest_by(catalogue.DISTANCE, "compared", stage=name).items()
+                )
+                if distance > 1
+            ],
         }
 
     def _model(self, name: str, older: Reading, newer: Reading) -> View:

@@ -17,7 +17,16 @@ from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
 from pipeline.model.observer import Observer, OffsetFault
-from pipeline.model.records import SIMULATED, Decider, Doubt, Enriched, Review, Tier, Usage
+from pipeline.model.records import (
+    SIMULATED,
+    CertificateState,
+    Decider,
+    Doubt,
+    Enriched,
+    Review,
+    Tier,
+    Usage,
+)
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import Metric
 
@@ -34,7 +43,8 @@ class Conditions:
 
     `held` is why events wait for their turn although nothing is wrong; a stage is in `assigned`
     from its first assignment on, be it an empty one. `in_use` is which tiers ask a model, of those
-    that could.
+    that could. `stale` is why a stage's certificate is, `alarms` is what labels have
+    shown.
     """
 
     intake_closed: dict[str, str] = field(default_factory=dict)
@@ -44,6 +54,8 @@ class Conditions:
     breakers: dict[str, str] = field(default_factory=dict)
     assigned: dict[str, int] = field(default_factory=dict)
     in_use: dict[str, dict[Tier, bool]] = field(default_factory=dict)
+    stale: dict[str, str] = field(default_factory=dict)
+    alarms: dict[str, str] = field(default_factory=dict)
     simulated: bool = False
 
     def not_answering(self) -> str | None:
@@ -238,6 +250,7 @@ class Metrics(Observer):
             self.intake(stage, paused_reason=None)
             self.held(stage, because=None)
             self.stuck(stage, is_stuck=False)
+            self.settings_refused(stage, is_refused=False)
             self.tenants_waiting(stage, count=0)
             self.failing(stage, partitions=0)
         for model in models:
@@ -318,6 +331,9 @@ class Metrics(Observer):
         self._gauges[catalogue.STUCK][stage].set(is_stuck)
         reason = "The consumer lives but makes no progress." if is_stuck else None
         _note(self._conditions.stuck, stage, reason)
+
+    def settings_refused(self, stage: str, *, is_refused: bool) -> None:
+        self._gauges[catalogue.SETTINGS_REFUSED][stage].set(is_refused)
 
     # From the processors.
 
@@ -410,6 +426,36 @@ class Metrics(Observer):
 
     def spent(self, stage: str, *, window: str, usd: Decimal) -> None:
         self._gauges[catalogue.SPENT][stage, window].set(float(usd))
+
+    # From certificates.
+
+    def certificate(self, stage: str, state: CertificateState, *, id: str, because: str) -> None:  # noqa: A002, ARG002
+        for each in catalogue.CERTIFICATE.values["state"]:
+            self._gauges[catalogue.CERTIFICATE][stage, each].set(each == state)
+        _note(self._conditions.stale, stage, because if state == "stale" else None)
+
+    def certified(self, stage: str, tier: Tier, state: CertificateState) -> None:
+        self._counters[catalogue.CERTIFIED][stage, tier, state].inc()
+
+    def certified_share(self, stage: str, *, lower: float, upper: float) -> None:
+        self._gauges[catalogue.CERTIFIED_SHARE][stage, "lower"].set(lower)
+        self._gauges[catalogue.CERTIFIED_SHARE][stage, "upper"].set(upper)
+
+    def alarmed(self, stage: str, *, because: str | None) -> None:
+        self._gauges[catalogue.ALARM][stage].set(because is not None)
+        _note(self._conditions.alarms, stage, because)
+
+    def labelled(
+        self, stage: str, scope: str, label: str, *, labels: int, upper: float, level: float | None
+    ) -> None:
+        self._gauges[catalogue.ERROR_BOUND][stage, scope, label].set(upper)
+        self._gauges[catalogue.LABELS][stage, scope, label].set(labels)
+        if level is not None:
+            self._gauges[catalogue.ALARM_LEVEL][stage, scope].set(level)
+
+    def distant(self, stage: str, distances: Mapping[str, float]) -> None:
+        for compared, distance in distances.items():
+            self._gauges[catalogue.DISTANCE][stage, compared].set(distance)
 
     # From a backfill.
 

@@ -93,16 +93,18 @@ class Asset:
 
 def page_files() -> Mapping[str, Asset]:
     """The files by the name they are served under; `index.html` is the page."""
-    page, vendor = resources.files("pipeline.observe").joinpath("page"), "pipeline.vendor"
-    found = {name: page.joinpath(name).read_bytes() for name in _OWN}
-    for name, (package, file) in _VENDORED.items():
-        found[name] = resources.files(f"{vendor}.{package}").joinpath(file).read_bytes()
-    return {
-        name: Asset(
-            body, _TYPES[name.rpartition(".")[2]], f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        )
-        for name, body in found.items()
+    vendor = "pipeline.vendor"
+    vendored = {
+        name: resource(f"{vendor}.{package}", file) for name, (package, file) in _VENDORED.items()
     }
+    return {name: resource("pipeline.observe", f"page/{name}") for name in _OWN} | vendored
+
+
+def resource(package: str, path: str) -> Asset:
+    """A file that comes with a package, to be served."""
+    body = resources.files(package).joinpath(path).read_bytes()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    return Asset(body, _TYPES[path.rpartition(".")[2]], etag)
 
 
 def application(views: Views, middlewares: Sequence[Middleware] = ()) -> web.Application:
@@ -110,13 +112,13 @@ def application(views: Views, middlewares: Sequence[Middleware] = ()) -> web.App
     files = page_files()
 
     async def dashboard(request: web.Request) -> web.Response:
-        return _file(request, files["index.html"])
+        return file_response(request, files["index.html"])
 
     async def part(request: web.Request) -> web.Response:
         found = files.get(request.match_info["name"])
         if found is None:
             raise web.HTTPNotFound
-        return _file(request, found)
+        return file_response(request, found)
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -125,16 +127,16 @@ def application(views: Views, middlewares: Sequence[Middleware] = ()) -> web.App
 
     async def live(_: web.Request) -> web.Response:
         # That it is sent proves that the event loop runs, and that is all it says.
-        return _json({"ok": True, "findings": []})
+        return json_response({"ok": True, "findings": []})
 
     async def ready(_: web.Request) -> web.Response:
         report = views.health.ready()
-        return _json(
+        return json_response(
             {"ok": report.ok, "findings": report.findings}, status=200 if report.ok else 503
         )
 
     async def status(_: web.Request) -> web.Response:
-        return _json(views.status.view())
+        return json_response(views.status.view())
 
     app = web.Application(middlewares=middlewares)
     routes = {"/": dashboard, "/page/{name}": part, "/metrics": metrics, "/healthz": live}
@@ -161,12 +163,38 @@ async def serve(
     Raises:
         PipelineError: The address cannot be had.
     """
-    checks: list[Middleware] = [_bounded]
+    checks: list[Middleware] = [bounded(REQUEST_SECONDS)]
     if socket is None:
         names = (gethostname(), *settings.names)
         checks.append(refuse_others(frozenset(name.lower() for name in names if name)))
+
+    async def keep_current() -> None:
+        while True:
+            await asyncio.sleep(STEP_SECONDS)
+            views.status.tick()
+
+    place: Path | tuple[str, int] = socket or (settings.host, settings.port)
+    async with (
+        listening(application(views, checks), place, table="http") as address,
+        background_task(keep_current(), ended=failed),
+    ):
+        yield address
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    app: web.Application, place: Path | tuple[str, int], *, table: str
+) -> AsyncIterator[str]:
+    """Serve an application at a host and port, or on a Unix socket; yields its address.
+
+    `table` is where the settings have the port. The application answers within the bounds of its
+    own middlewares: `bounded` is meant to be the first of them.
+
+    Raises:
+        PipelineError: The address cannot be had.
+    """
     runner = web.AppRunner(
-        application(views, checks),
+        app,
         access_log=None,
         shutdown_timeout=1.0,
         keepalive_timeout=REQUEST_SECONDS,
@@ -174,45 +202,43 @@ async def serve(
     )
     await runner.setup()
     try:
-        server = await _listen(_bounded_in_number(runner), settings, socket)
-
-        async def keep_current() -> None:
-            while True:
-                await asyncio.sleep(STEP_SECONDS)
-                views.status.tick()
-
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        address = (
-            f"http://{host}:{server.sockets[0].getsockname()[1]}" if socket is None else socket
-        )
-        async with background_task(keep_current(), ended=failed):
-            yield str(address)
-        server.close()
+        server = await _listen(_bounded_in_number(runner), place, table)
+        try:
+            if isinstance(place, Path):
+                yield str(place)
+            else:
+                host = f"[{place[0]}]" if ":" in place[0] else place[0]
+                yield f"http://{host}:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
     finally:
         await runner.cleanup()
 
 
-@web.middleware
-async def _bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Send the response here, where it can be bounded, and not after all middlewares."""
+def bounded(seconds: float) -> Middleware:
+    """A middleware that sends the response itself, and gives up a connection after `seconds`."""
 
-    async def send(response: web.StreamResponse) -> None:
-        await response.prepare(request)
-        await response.write_eof()
+    @web.middleware
+    async def send_in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async def send(response: web.StreamResponse) -> None:
+            await response.prepare(request)
+            await response.write_eof()
 
-    try:
-        async with asyncio.timeout(REQUEST_SECONDS):
-            try:
-                response = await handler(request)
-            except web.HTTPException as refusal:
-                await send(refusal)
-                raise
-            await send(response)
-    except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
-        raise
-    return response
+        try:
+            async with asyncio.timeout(seconds):
+                try:
+                    response = await handler(request)
+                except web.HTTPException as refusal:
+                    await send(refusal)
+                    raise
+                await send(response)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise
+        return response
+
+    return send_in_time
 
 
 class _Refusal(asyncio.Protocol):
@@ -242,25 +268,25 @@ class _WithoutCreated:
 
 
 async def _listen(
-    make: Callable[[], asyncio.Protocol], settings: HttpSettings, socket: Path | None
+    make: Callable[[], asyncio.Protocol], place: Path | tuple[str, int], table: str
 ) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     try:
-        if socket is None:
-            return await loop.create_server(make, settings.host, settings.port)
-        return await loop.create_unix_server(make, socket)
+        if isinstance(place, Path):
+            return await loop.create_unix_server(make, place)
+        return await loop.create_server(make, *place)
     except OSError as error:
-        place = f"{settings.host}:{settings.port}" if socket is None else str(socket)
+        shown = str(place) if isinstance(place, Path) else f"{place[0]}:{place[1]}"
         # The system's own words: those of asyncio repeat the address. Unknown hosts have none.
         number = error.errno or 0
         reason = os.strerror(number).lower() if number > 0 else error.strerror
         raise PipelineError(
-            f"Nothing can listen on {place} ({reason}): set "
-            "http.port (PIPELINE_HTTP__PORT) to a free port, or to 0 for any."
+            f"Nothing can listen on {shown} ({reason}): set {table}.port "
+            f"(PIPELINE_{table.upper()}__PORT) to a free port, or to 0 for any."
         ) from error
 
 
-def _file(request: web.Request, asset: Asset) -> web.Response:
+def file_response(request: web.Request, asset: Asset) -> web.Response:
     headers = {**_PAGE, "ETag": asset.etag}
     if asset.etag in request.headers.get("If-None-Match", ""):
         return web.Response(status=304, headers=headers)
@@ -270,7 +296,7 @@ def _file(request: web.Request, asset: Asset) -> web.Response:
     )
 
 
-def _json(content: object, *, status: int = 200) -> web.Response:
+def json_response(content: object, *, status: int = 200) -> web.Response:
     body, kind = orjson.dumps(content), "application/json"
     return web.Response(body=body, content_type=kind, status=status, headers=_NO_STORE)
 
@@ -300,8 +326,11 @@ def names_this_machine(header: str, names: frozenset[str]) -> bool:
     return True
 
 
-def refuse_others(names: frozenset[str]) -> Middleware:
-    """A middleware that answers only requests that name this machine.
+_OTHER_NAMES = "; add another name to http.names (PIPELINE_HTTP__NAMES)"
+
+
+def refuse_others(names: frozenset[str], *, way_out: str = _OTHER_NAMES) -> Middleware:
+    """A middleware that answers only requests that name this machine; else `way_out` says why.
 
     One without a `Host` header comes from no browser, and is answered.
     """
@@ -311,8 +340,8 @@ def refuse_others(names: frozenset[str]) -> Middleware:
         header = request.headers.get(hdrs.HOST)
         if header and not names_this_machine(header, names):
             raise web.HTTPMisdirectedRequest(
-                text="This port answers to its address, to localhost and to the machine's name; "
-                "add another name to http.names (PIPELINE_HTTP__NAMES).\n"
+                text="This port answers to its address, to localhost and to the machine's name"
+                f"{way_out}.\n"
             )
         return await handler(request)
 

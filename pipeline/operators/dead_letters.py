@@ -497,10 +497,14 @@ def _why_not(dead_letter: DeadLetterRecord, names: TopicNames) -> str | None:
     readers = names.readers_of(dead_letter.topic)
     if not dead_letter.topic:
         return "it has no header dlq-topic, so the pipeline did not write it"
-    if not readers and dead_letter.topic != names.escalations:
+    if not readers and dead_letter.topic not in {names.escalations, names.feedback}:
         return f"the pipeline does not read its topic {dead_letter.topic[:_TOPIC_CHARACTERS]!r}"
-    if len(readers) > 1 and dead_letter.about.stage not in readers:
-        return f"of the stages that read its topic, {', '.join(readers)}, none is its own"
+    if readers and dead_letter.about.stage not in readers:
+        # They had the record themselves. It would wait for nobody, and count as replayed.
+        return (
+            f"of the stages that read its topic, {', '.join(readers)}, none is its own: have its "
+            "own read that topic again, and replay then"
+        )
     if dead_letter.record.unread is not None:
         return dead_letter.record.unread.because
     if dead_letter.original is not None:

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from pipeline.inputs.formats import open_format
 from pipeline.inputs.records import Document, DocumentPart
 from pipeline.kafka.connection import admin_client
 from pipeline.kafka.reader import read_latest
-from pipeline.kafka.topics import ESCALATIONS, TopicNames
+from pipeline.kafka.topics import ESCALATIONS, TopicNames, Topics
 from pipeline.model.errors import InvalidEvent, PipelineError, UsageError
 from pipeline.model.printable import printable
 from pipeline.operators.files import usable
@@ -35,6 +35,7 @@ from pipeline.stream.records import Received
 
 SAMPLED = 50
 _A_FILTER = "status == 'new'"
+_NO_AUTOMATIC_MAIL = '$.about.headers."auto-submitted" == `null`'
 _STAGE = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[^a-z0-9]+")
 _VERSION = re.compile(r"v?\d+")
@@ -86,12 +87,14 @@ class TopicSample:
     """What was found in topics; `remark` is what a person should know of it.
 
     `attachments` is what to do with those of mails, where they have the files that are asked about.
+    `are_compacted` is whether the topics keep the last record of each key alone.
     """
 
     format: InputFormat | None
     documents: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     remark: str | None = None
     attachments: Attachments | None = None
+    are_compacted: bool = False
 
 
 async def topics_of_others(kafka: KafkaSettings, settings: Settings) -> list[str]:
@@ -106,9 +109,19 @@ async def topics_of_others(kafka: KafkaSettings, settings: Settings) -> list[str
 
 
 async def sample_topics(kafka: KafkaSettings, answers: Answers, settings: Settings) -> TopicSample:
-    """Look at the latest records of the topics."""
+    """Look at the topics and their latest records."""
     if not answers.topics:
         return TopicSample(None)
+    async with admin_client(kafka) as admin:
+        states = await Topics(admin).describe(answers.topics)
+    found = await _sample_records(kafka, answers, settings)
+    cleanups = [state.cleanup or "" for state in states.values()]
+    return replace(found, are_compacted=bool(cleanups) and all("compact" in c for c in cleanups))
+
+
+async def _sample_records(
+    kafka: KafkaSettings, answers: Answers, settings: Settings
+) -> TopicSample:
     records = await read_latest(kafka, answers.topics, SAMPLED)
     records = [record for record in records if record.value]
     if not records:
@@ -240,10 +253,9 @@ def _stage(answers: Answers, found: TopicSample, proposal: Proposal | None) -> l
     if answers.stage != answers.kind or answers.kind in _STARTS:
         lines.append(f"kind = {toml_text(answers.kind)}")
     lines += _STARTS.get(answers.kind, ())
-    where = None if proposal is None else proposal.where
     lines += [
         "# Records of which this is not true are passed over: nothing is asked, nothing published.",
-        f"# where = {toml_text(where or _A_FILTER)}",
+        _filter(found.format, proposal),
         "# What goes on to the result's `source.extra`; unset: all that is not read.",
         "# pass_through = []",
         "# Labels and further values of your own: docs/STAGES.md. What it may spend, in dollars:",
@@ -259,8 +271,7 @@ def _stage(answers: Answers, found: TopicSample, proposal: Proposal | None) -> l
         if proposal is not None and proposal.envelope is not None:
             lines.append(f"envelope = {toml_text(proposal.envelope)}")
         lines.append("")
-    if answers.output is not None:
-        lines += [f"[{table}.output]", f"topic = {toml_text(answers.output)}", ""]
+    lines += _output(table, answers, found)
     if found.remark is not None:
         lines += [f"# {printable(' '.join(found.remark.split()))}", ""]
     if proposal is not None:
@@ -269,6 +280,24 @@ def _stage(answers: Answers, found: TopicSample, proposal: Proposal | None) -> l
             *_map(proposal),
         ]
     return [*lines, ""]
+
+
+def _filter(format_: InputFormat | None, proposal: Proposal | None) -> str:
+    if proposal is None or proposal.where is None:
+        if format_ == "email":
+            return f"# where = '{_NO_AUTOMATIC_MAIL}'  # no out-of-office replies, no bounces"
+        return f"# where = {toml_text(_A_FILTER)}"
+    return f"# where = {toml_text(proposal.where)}  # {proposal.where_because}"
+
+
+def _output(table: str, answers: Answers, found: TopicSample) -> list[str]:
+    lines = [] if answers.output is None else [f"topic = {toml_text(answers.output)}"]
+    if found.are_compacted:
+        lines += [
+            "# The records' topic is compacted: that what a key names is gone is passed on.",
+            "tombstones = true",
+        ]
+    return [f"[{table}.output]", *lines, ""] if lines else []
 
 
 def _map(proposal: Proposal) -> list[str]:

@@ -26,7 +26,9 @@ from pipeline.model.records import FORGOTTEN, AuditOutcome
 from pipeline.operators.audit import hash_of_key
 from pipeline.operators.handled import Action, IdempotentPublisher, read_handled
 from pipeline.operators.inspection import every_topic
+from pipeline.operators.trust_topic import parse
 from pipeline.stream.records import Outgoing, Received
+from pipeline.trust.sampling import Lottery, lottery_key
 
 HEADINGS = ("Topic", "Partition", "Records", "Offsets", "Newest", "Gone by")
 _BATCH = 500  # marks in a transaction
@@ -81,6 +83,7 @@ class Forgotten:
     settled_before: int = 0
     refused: int = 0
     tombstones: list[str] = field(default_factory=list)  # the topics that get one
+    drawn: int = 0  # drawn answers, and labels of answers, that get one each
     answers: int | None = None
     answers_until: datetime | None = None  # when processes that run have let go of theirs
     unreadable: int = 0  # records without a key that can be read, which may be its own
@@ -95,6 +98,8 @@ class Forgotten:
         ]
         if self.tombstones:
             found.append(f"Tombstones {would}published to {', '.join(self.tombstones)}")
+        if self.drawn:
+            found.append(f"{self.drawn:,} drawn answers and labels {would}removed by tombstones")
         if self.answers is not None:
             found.append(
                 f"{self.answers:,} kept answers, of all keys, {would}removed from the disk here: "
@@ -148,7 +153,8 @@ async def forget(
     if unknown := [name for name in topics if name not in known]:
         raise UsageError(f"{', '.join(unknown)} holds no payloads; these do: {', '.join(known)}.")
     names = TopicNames.under(settings)
-    search = _Search(names, states, os.fsencode(key))
+    lottery = Lottery(settings.trust.sample_share, lottery_key(settings.trust.key))
+    search = _Search(names, states, os.fsencode(key), lottery)
     chosen = list(dict.fromkeys(topics)) or known
     async with read(chosen) as records:
         async for record in records:
@@ -160,6 +166,7 @@ async def forget(
         topics=chosen,
         remains=search.remains(),
         tombstones=search.tombstones(),
+        drawn=len(search.drawn),
         unreadable=search.unreadable,
     )
     search.reviews = await _unsettled(read, search.reviews, names.review, names.resolved, result)
@@ -189,9 +196,13 @@ async def _carry_out(
         for topic in result.tombstones:
             tombstone = Outgoing(topic, search.key, None, ())
             await publisher.publish_unmarked([tombstone], 1, did="tombstones", about=topic)
+        drawn = list(search.drawn)
+        for start in range(0, len(drawn), _BATCH):
+            gone = [Outgoing(names.trust, key, None, ()) for key in drawn[start : start + _BATCH]]
+            await publisher.publish_unmarked(gone, len(gone), did="tombstones", about=names.trust)
         if result.answers:
             await _remove_answers(publisher, answers, result)
-        elif not (letters or reviews or result.tombstones):
+        elif not (letters or reviews or result.tombstones or drawn):
             # That it was asked for is worth a record, too.
             await publisher.publish_unmarked([], 0, did=FORGOTTEN, about="")
 
@@ -199,8 +210,12 @@ async def _carry_out(
 class _Search:
     """What topics hold of a key."""
 
-    def __init__(self, names: TopicNames, states: Mapping[str, TopicState], key: bytes) -> None:
+    def __init__(
+        self, names: TopicNames, states: Mapping[str, TopicState], key: bytes, lottery: Lottery
+    ) -> None:
         self.key = key
+        self.drawn: dict[bytes, None] = {}  # keys of drawn answers and labels, in their order
+        self._whose = lottery.whose(key, "")
         self.reviews: list[Received] = []
         self.letters: list[Received] = []
         self.unreadable = 0
@@ -210,6 +225,9 @@ class _Search:
         self._ends_with_tombstone: dict[tuple[str, int], bool] = {}
 
     def take(self, record: Received) -> None:
+        if record.topic == self.names.trust:
+            self._take_drawn(record)
+            return
         if record.key != self.key:
             self.unreadable += record.key is None and record.unread is not None
             return
@@ -228,6 +246,16 @@ class _Search:
             self.reviews.append(replace(record, value=None, headers=()))
         elif record.topic == self.names.dead_letters:
             self.letters.append(replace(record, value=None, headers=()))
+
+    def _take_drawn(self, record: Received) -> None:
+        """Drawn answers and labels have keys of their own; whose they are is in them."""
+        if record.key is None:
+            return
+        found = parse(record)
+        if found is None or found.whose != self._whose:
+            self.drawn.pop(record.key, None)
+        else:
+            self.drawn[record.key] = None
 
     def tombstones(self) -> list[str]:
         """The compacted topics that hold something after the last tombstone."""

@@ -94,15 +94,18 @@ class HandledIndex:
     def partitions(self) -> set[int]:
         return {place.partition for place in self._entries}
 
-    def read(self, record: Received) -> None:
-        """Take in a record of the topic; a later one about the same place holds."""
+    def read(self, record: Received) -> Place | None:
+        """Take in a record of the topic; a later one about the same place holds.
+
+        Returns the place that it is about by its key, None where that names none of `topic`.
+        """
         key, about = _KEY.fullmatch(record.key or b""), None
         if key is not None and key["topic"] == self.topic.encode():
             about = Place(int(key["partition"]), int(key["offset"]))
         if record.value is None:
             if about is not None:
                 self._entries.pop(about, None)
-            return
+            return about
         try:
             handled = read_record(Handled, record.value)
         except Unusable:
@@ -111,9 +114,10 @@ class HandledIndex:
             if about is not None:
                 # One that was read before it says more.
                 self._entries.setdefault(about, HandledEntry(None, record.timestamp, 1, ""))
-            return
+            return about
         if handled.topic == self.topic:
             self.written([handled])
+        return about
 
     def warn(self) -> None:
         if self._unusable:
@@ -127,8 +131,12 @@ class HandledIndex:
             )
 
     def of(self, record: Received) -> HandledEntry | None:
-        entry = self._entries.get(place_of(record))
-        if entry is None or entry.stamp not in {None, _stamp(record.timestamp)}:
+        return self.at(place_of(record), record.timestamp)
+
+    def at(self, place: Place, timestamp: datetime) -> HandledEntry | None:
+        """What was done about the record of that place and Kafka timestamp."""
+        entry = self._entries.get(place)
+        if entry is None or entry.stamp not in {None, _stamp(timestamp)}:
             return None
         return entry
 

@@ -11,15 +11,16 @@ from typing import Any, Literal
 
 import orjson
 
+from pipeline.cascade.reading import input_record, of_format
 from pipeline.config import Settings
 from pipeline.config.inputs import InputSettings
 from pipeline.inputs.formats import open_format
-from pipeline.inputs.records import SCHEMA_ID_HEADER, Format, InputRecord
+from pipeline.inputs.records import SCHEMA_ID_HEADER, Format
 from pipeline.kafka.connection import admin_client
 from pipeline.kafka.offsets import GroupLag, PartitionLag, drain_seconds, lag_reader
 from pipeline.kafka.reader import Start, read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames, TopicReport, Topics, TopicState
-from pipeline.model.errors import InvalidEvent, UsageError
+from pipeline.model.errors import InvalidEvent, Unavailable, UsageError
 from pipeline.model.printable import printable
 from pipeline.stream.records import Received
 
@@ -194,15 +195,14 @@ async def tail(
 ) -> None:
     """Show the records of a topic; what is framed for the schema registry, by its schema.
 
-    Raises:
-        Unavailable: The registry cannot be asked.
+    What cannot be decoded is shown as it is, with why.
     """
     end: Literal["committed", "never"] = "never" if follow else "committed"
     left, framed = limit, _framed(settings)
     async with read_topics(settings.kafka, [topic], start=start, end=end) as records:
         async for record in records:
-            document = None if framed is None else await _unframed(framed, record)
-            show(text_of(record, pretty=pretty, document=document))
+            document, why = await _unframed(framed, record)
+            show(text_of(record, pretty=pretty, document=document, why=why))
             if left is not None:
                 left -= 1
                 if left == 0:
@@ -219,31 +219,43 @@ def _framed(settings: Settings) -> Format | None:
         return None
 
 
-async def _unframed(framed: Format, record: Received) -> Mapping[str, Any] | None:
-    """What is in a record by its schema; None where it is not framed so."""
-    headers = {name: content for name, content in record.headers if content is not None}
-    if not (record.value or b"").startswith(b"\0") and SCHEMA_ID_HEADER not in headers:
-        return None
-    given = InputRecord(record.topic, record.key, record.value, headers, record.timestamp)
+async def _unframed(
+    framed: Format | None, record: Received
+) -> tuple[Mapping[str, Any] | None, str | None]:
+    """What is in a record by its schema, or why that cannot be said; neither where it has none."""
+    if record.unread is not None:
+        return None, record.unread.because
+    given = input_record(record)
+    if not (record.value or b"").startswith(b"\0") and SCHEMA_ID_HEADER not in given.headers:
+        return None, None
+    if framed is None:
+        why = "It seems to be framed for a schema registry: set registry.url, and install the extra"
+        return None, f"{why} `registry`."
     try:
-        found = await framed.read(given)
-    except InvalidEvent:
-        return None
-    return None if found is None else found.fields
+        found = await of_format(record.topic, framed.read, given)
+    except (InvalidEvent, Unavailable) as error:
+        return None, str(error)
+    return None if found is None else found.fields, None
 
 
 def text_of(
-    record: Received, *, pretty: bool = False, document: Mapping[str, Any] | None = None
+    record: Received,
+    *,
+    pretty: bool = False,
+    document: Mapping[str, Any] | None = None,
+    why: str | None = None,
 ) -> str:
     """A record as JSON: its value where that is all there is to it, else with key and headers.
 
-    A `document` is what its value was read as. What a terminal would take as a command is escaped,
-    since the content is third-party.
+    A `document` is what its value was read as, `why` says that it could not be read. What a
+    terminal would take as a command is escaped, since the content is third-party.
     """
     try:
         shown = orjson.loads(record.value or b"") if document is None else document
     except orjson.JSONDecodeError:
         shown = _whole(record, _text(record.value))
+        if why is not None:
+            shown["unreadable"] = why
     else:
         if any(name.startswith("dlq-") for name, _ in record.headers):
             shown = _whole(record, shown)

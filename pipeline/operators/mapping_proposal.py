@@ -7,8 +7,10 @@ a date or a file. A person reads the proposal before anything is asked.
 
 import base64
 import binascii
+import contextlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +20,9 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from pipeline.config.inputs import InputFormat
+from pipeline.inputs.debezium import change_of
+from pipeline.inputs.records import NotAnEvent
+from pipeline.model.errors import InvalidEvent
 from pipeline.model.expressions import MOST_CHARS
 from pipeline.stages.files.media import sniff
 
@@ -65,7 +70,7 @@ _TIMES = {
 _CUSTOMERS = {
     "customer_id": 1.0, "requester_id": 0.95, "contact_id": 0.9, "client_id": 0.8, "user_id": 0.7,
     "account_id": 0.5, "customer": 0.7, "customer_number": 0.9, "contact_email": 0.6,
-    "customer_email": 0.6, "requester_email": 0.6,
+    "customer_email": 0.6, "requester_email": 0.6, "from": 0.55,
 }  # fmt: skip
 _CUSTOMER_OBJECTS = frozenset({
     "account", "customer", "requester", "contact", "author", "client", "user",
@@ -85,6 +90,18 @@ _MEDIA_TYPES = {
 _URIS = {"uri": 1.0, "url": 0.8, "link": 0.7, "location": 0.6, "path": 0.5, "href": 0.6}
 Weigh = Callable[["Leaf"], tuple[float, str]]
 """How well a place is meant by a field, from 0 to 1, and why."""
+_STATES = {
+    "status": 1.0, "state": 0.95, "stage": 0.6, "phase": 0.6, "workflow_state": 0.9,
+    "lifecycle": 0.6,
+}  # fmt: skip
+_UNTOUCHED = frozenset({
+    "new", "open", "opened", "created", "received", "submitted", "unread", "unassigned", "to do",
+    "todo", "untouched", "neu", "offen", "nuevo", "nuevo caso", "abierto", "nouveau", "ouvert",
+    "nuovo", "aperto", "novo", "aberto", "nieuw",
+})  # fmt: skip
+"""What a state is called before anybody has dealt with a record."""
+_STATE = re.compile(r"[\w .:-]{1,30}")
+_STATES_OF, _FEWEST_RECORDS, _MOSTLY = 8, 5, 0.9
 _SURE, _LIKELY = 0.8, 0.55
 _WORDS_OF_A_TEXT = 4
 _CHARS_OF_A_FILE = 64
@@ -221,6 +238,7 @@ class Proposal:
     missing: tuple[str, ...]
     envelope: Literal["debezium"] | None = None
     where: str | None = None
+    where_because: str = ""
     format: InputFormat | None = None
 
     def toml(self) -> str:
@@ -232,8 +250,8 @@ class Proposal:
             lines += [f'{name} = "{value}"' for name, value in given if value is not None]
             lines += [""]
         if self.where is not None:
-            why = "not every record has it: without this the others become dead letters"
-            lines += [f"[stages.{self.stage}]", f"# where = {toml_text(self.where)}  # {why}", ""]
+            filter_ = f"# where = {toml_text(self.where)}  # {self.where_because}"
+            lines += [f"[stages.{self.stage}]", filter_, ""]
         lines.append(f"[stages.{self.stage}.map]")
         rows = [(f"{each.field} = {each.expression}", each) for each in self.fields]
         width = max((len(text) for text, _ in rows), default=0)
@@ -249,6 +267,7 @@ def propose(stage: str, model: type[BaseModel], records: Sequence[Mapping[str, A
     """
     inner = _after_images(records)
     search, fields = _Search(leaves_of(inner or records)), model.model_fields
+    leaves = tuple(search.free)
     content = _content(search, fields)
     near = () if content is None or content.leaf is None else content.leaf.path[:-1]
     search.take(search.best("id", lambda leaf: _as_id(leaf, near)))
@@ -263,19 +282,27 @@ def propose(stage: str, model: type[BaseModel], records: Sequence[Mapping[str, A
     if content is None and "file" in fields:
         missing.append("file.data")
     envelope: Literal["debezium"] | None = "debezium" if inner else None
-    return Proposal(stage, tuple(found), tuple(missing), envelope, _filter(content))
+    filters = [each for each in (_state(leaves), _filter(content)) if each is not None]
+    return Proposal(
+        stage,
+        tuple(found),
+        tuple(missing),
+        envelope,
+        " && ".join(expression for expression, _ in filters) or None,
+        "; ".join(because for _, because in filters),
+    )
 
 
 class _Search:
     """Finds the best place for one field after the other; each place is taken once."""
 
     def __init__(self, leaves: Sequence[Leaf]) -> None:
-        self._free = list(leaves)
+        self.free = list(leaves)
         self.found: list[Proposed] = []
 
     def best(self, field: str, weigh: Weigh, *, lists: bool = False) -> Proposed | None:
         """The place that weighs most, where it weighs enough; of those in `lists`, too."""
-        weighed = [(*weigh(leaf), leaf) for leaf in self._free if lists or not leaf.is_in_list]
+        weighed = [(*weigh(leaf), leaf) for leaf in self.free if lists or not leaf.is_in_list]
         if not weighed:
             return None
         weight, because, leaf = max(weighed, key=lambda each: each[0])
@@ -286,7 +313,7 @@ class _Search:
     def take(self, proposed: Proposed | None) -> Proposed | None:
         if proposed is not None:
             self.found.append(proposed)
-            self._free = [leaf for leaf in self._free if leaf is not proposed.leaf]
+            self.free = [leaf for leaf in self.free if leaf is not proposed.leaf]
         return proposed
 
 
@@ -346,8 +373,9 @@ def _after_images(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
         payload = record.get("payload") if "schema" in record else record
         if not isinstance(payload, Mapping) or not {"op", "after"} <= payload.keys():
             return []
-        if isinstance(payload["after"], Mapping):
-            found.append(payload["after"])
+        with contextlib.suppress(InvalidEvent, NotAnEvent):
+            change = change_of(record)
+            found += [] if change is None else [change.fields]
     return found
 
 
@@ -484,11 +512,27 @@ def _joined(subject: Proposed, text: Proposed) -> Proposed:
     )
 
 
-def _filter(text: Proposed | None) -> str | None:
-    """What is true of records that have a text, where not all have one."""
+def _filter(text: Proposed | None) -> tuple[str, str] | None:
+    """What is true of records that have a text, where not all have one, and why to ask for it."""
     if text is None or text.leaf is None or text.leaf.presence >= 1 or text.leaf.is_in_list:
         return None
-    return text.leaf.expression
+    because = "not every record has the text: without this the others become dead letters"
+    return text.leaf.expression, because
+
+
+def _state(leaves: Sequence[Leaf]) -> tuple[str, str] | None:
+    """What is true of records that nobody has dealt with, where a field says that of most."""
+    for leaf in sorted(leaves, key=lambda each: -each.weight(_STATES)):
+        if leaf.weight(_STATES) < _LIKELY or leaf.is_in_list or leaf.records < _FEWEST_RECORDS:
+            continue
+        values = Counter(text for text in leaf.texts if _STATE.fullmatch(text))
+        if values.total() < len(leaf.values) or leaf.presence < _MOSTLY or len(values) > _STATES_OF:
+            continue
+        state, times = values.most_common(1)[0]
+        if state.casefold() in _UNTOUCHED and times >= leaf.records / 2:
+            because = f"{times} of {leaf.records} records; the others are passed over"
+            return f"{leaf.expression} == '{state}'", because
+    return None
 
 
 def toml_text(text: str) -> str:

@@ -258,7 +258,7 @@ async def import_from(
                 found = await other.committed(partitions)
             given = {each: committed for each, committed in found.items() if committed is not None}
         if not given:
-            raise PipelineError(f"{source} has committed nothing for {read}.")
+            raise PipelineError(f"{source} has committed nothing for {read}: name another.")
         moves, notes = [], []
         for each in await _look(settings, group, [p for p in partitions if p in given]):
             committed = given[each.partition]

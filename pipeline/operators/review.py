@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,28 @@ import orjson
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import to_json
 
-from pipeline.cascade.publishing import NO_OUTPUTS, Outputs, publication
+from pipeline.cascade.publishing import NO_OUTPUTS, Outputs, dead_letter, publication
 from pipeline.cascade.publishing import enriched as enriched_record
 from pipeline.config import Settings
 from pipeline.inputs.outputs import open_outputs
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import ProducerFenced
-from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.errors import InvalidEvent, PipelineError, UsageError
 from pipeline.model.printable import on_one_line, printable, readable, shortened
-from pipeline.model.records import Review, Tier, Timing, Unusable, read_record
+from pipeline.model.records import (
+    DeadLetterReason,
+    Evidence,
+    Review,
+    Tier,
+    Timing,
+    Unusable,
+    read_record,
+)
 from pipeline.operators.files import usable
 from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
 from pipeline.operators.listing import COLUMN, Listing, handled_cell
+from pipeline.operators.sample_labels import label_record, review_label
 from pipeline.operators.selection import Place, Span, place_of, record_at
 from pipeline.stages.api import Stage, build_stages, label_of
 from pipeline.stream.records import Outgoing, Received
@@ -36,6 +45,9 @@ AnyStage = Stage[Any, Any]
 OpenPublisher = Callable[[], AbstractAsyncContextManager[IdempotentPublisher]]
 """Opens a publisher, which fences those that others have open."""
 SHOWN = 2000  # characters of a text of the event, unless all are asked for
+REASON_CHARS = 500
+PUT_ASIDE = "A person put it aside: "
+"""What `dlq-detail` begins with where a person sent an event to the dead letters."""
 _EXAMPLES = 20
 _DOUBTS = 10  # codes of an item that a table has room for
 _NAME_SHOWN = 64
@@ -49,6 +61,15 @@ class Unreadable(PipelineError):
 
 class AlreadyResolved(PipelineError):
     """The item was resolved before."""
+
+
+class NotAResult(UsageError):
+    """A verdict is not what the stage publishes: `faults` has each field, by its path, and why."""
+
+    def __init__(self, stage: str, faults: Sequence[tuple[str, str]]) -> None:
+        said = "; ".join(f"{where}: {why}" for where, why in faults)
+        super().__init__(f"This is not a result of {stage}: {said}.")
+        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,16 +271,18 @@ def document_of(item: ReviewItem, handled: HandledIndex) -> dict[str, Any]:
     }
 
 
-def save_file(item: ReviewItem, path: Path) -> int:
-    """Write the file that the event brings, to look at it; returns its size in bytes."""
-    file = item.review.event.get("file")
+def save_file(event: Mapping[str, Any], path: Path) -> int:
+    """Write the file that an event brings, to look at it; returns its size in bytes."""
+    file = event.get("file")
     data = file.get("data") if isinstance(file, dict) else None
     if not isinstance(data, str):
-        raise UsageError("This event brings no file of its own.")
+        raise UsageError("This event brings no file of its own: leave --file out.")
     try:
         content = base64.b64decode(data, validate=True)
     except ValueError:
-        raise UsageError("The file of this event is not base64.") from None
+        raise UsageError(
+            "The file of this event is not base64: look at the event itself."
+        ) from None
     with usable(path, "written", otherwise="name another."):
         path.write_bytes(content)
     return len(content)
@@ -279,7 +302,7 @@ def parse_changes(texts: Sequence[str]) -> dict[str, JsonValue]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UsageError(f"{text!r} is not FIELD=VALUE.")
+            raise UsageError(f"{text!r} is not FIELD=VALUE: write it as priority=high.")
         try:
             changes[name] = json.loads(value)
         except json.JSONDecodeError:
@@ -313,11 +336,11 @@ def result_of(verdict: Verdict, item: ReviewItem, stage: AnyStage, settings: Set
     try:
         result: BaseModel = stage.result_model.model_validate_json(json.dumps(fields))
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
+        faults = [
+            (".".join(str(step) for step in fault["loc"]), fault["msg"])
             for fault in error.errors(include_input=False, include_url=False)
-        )
-        raise UsageError(f"This is not a result of {stage.name}: {faults}.") from None
+        ]
+        raise NotAResult(stage.name, faults) from None
     # The result's own model takes any label; the team's taxonomy does not.
     label = label_of(stage, result)
     section = getattr(settings.stages, stage.name, None)
@@ -366,8 +389,16 @@ def enriched(
             model_seconds=review.timing.model_seconds,
         ),
         provenance=review.provenance,
+        evidence=_evidence_kept(review, result),
     )
     return publication(item.record, record, topics, outputs).records
+
+
+def _evidence_kept(review: Review, result: BaseModel) -> list[Evidence]:
+    """What was read of Sonnet's answer, of those of its fields that are published as they were."""
+    before, published = review.sonnet_result or {}, result.model_dump(mode="json", by_alias=True)
+    same = {name for name, value in before.items() if published.get(name) == value}
+    return [each for each in review.evidence if each.field.lstrip("/").partition("/")[0] in same]
 
 
 def label_line(item: ReviewItem, stage: AnyStage, result: BaseModel) -> bytes:
@@ -433,8 +464,11 @@ async def resolve(
     jitter: Callable[[], float],
     again: bool = False,
     labels: LabelledFile | None = None,
+    labelled_by: str | None = None,
 ) -> Resolved:
     """Publish a verdict as the event's result, under its key, once; then add it to `labels`.
+
+    With it goes a label by `labelled_by` to the topic `trust`; none if that is not given.
 
     Two people who resolve at the same moment fence each other; the later one tries again, after a
     pause that `jitter` (between 0 and 1) makes another one each time.
@@ -458,6 +492,17 @@ async def resolve(
         {stage.name: stage}, settings.stages.by_name(), names.enriched, settings.registry
     )
     outgoing, *beside = enriched(item, stage, result, names, now, outputs=outputs)
+    if labelled_by is not None:
+        label = review_label(
+            settings,
+            stage,
+            item.review,
+            result.model_dump(mode="json", by_alias=True),
+            key=item.record.key,
+            person=labelled_by,
+            at=now,
+        )
+        beside.append(label_record(names.trust, label))
     action = Action(item.record, outgoing, again, beside=tuple(beside))
     await _publish(action, open_publisher, jitter)
     if labels is not None:
@@ -468,6 +513,67 @@ async def resolve(
         event_id=item.review.event_id,
         stage=stage.name,
         result=result.model_dump(mode="json", by_alias=True),
+    )
+
+
+async def reject(
+    settings: Settings,
+    read: TopicReader,
+    place: Place,
+    reason: str,
+    open_publisher: OpenPublisher,
+    *,
+    now: datetime,
+    jitter: Callable[[], float],
+) -> str:
+    """Put an item's event aside as a dead letter, once, for a reason that a person gives.
+
+    The letter is the raw record as it was published, while its topic has it; else, and of a part
+    of a record, the event as it was read. Returns the topic of dead letters.
+
+    Raises:
+        UsageError: The reason is empty or too long.
+        AlreadyResolved: It was resolved before.
+        PipelineError: There is no such item, or the brokers do not take it.
+    """
+    if not 0 < len(reason := " ".join(reason.split())) <= REASON_CHARS:
+        raise UsageError(f"A dead letter needs a reason, of at most {REASON_CHARS} characters.")
+    names = TopicNames.under(settings)
+    record = await record_at(read, names.review, place, what="review item", command="review")
+    item = review_item_of(record)
+    invalid = InvalidEvent(
+        DeadLetterReason.INVALID_EVENT,
+        f"{PUT_ASIDE}{printable(reason)}",
+        attempts=item.review.usage.calls,
+    )
+    letter = dead_letter(
+        await _raw_record(read, item),
+        names.dead_letters,
+        invalid,
+        stage=item.review.stage,
+        now=now,
+    )
+    [outgoing] = letter.records
+    await _publish(Action(record, outgoing), open_publisher, jitter)
+    return outgoing.topic
+
+
+async def _raw_record(read: TopicReader, item: ReviewItem) -> Received:
+    """The record that an item came from, or one that holds the event as it was read."""
+    source = item.review.source
+    if source.part is None:
+        where = Place(source.partition, source.offset)
+        with suppress(PipelineError):  # it has expired, or its topic is gone
+            found = await record_at(read, source.topic, where, what="record", command="review")
+            if found.timestamp == source.timestamp and found.value is not None:
+                return found
+    return replace(
+        item.record,
+        topic=source.topic,
+        partition=source.partition,
+        offset=source.offset,
+        value=to_json(item.review.event),
+        headers=(("content-type", b"application/json"),),
     )
 
 

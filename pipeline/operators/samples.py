@@ -108,7 +108,7 @@ def is_file(source: str) -> bool:
     if path.exists():
         return True
     if "/" in source or path.suffix.lower() in _SUFFIXES:
-        raise UsageError(f"There is no file {source}.")
+        raise UsageError(f"There is no file {source}: name another, or a topic.")
     return False
 
 
@@ -133,7 +133,7 @@ def _items(path: Path, limit: int) -> Sequence[Item]:
         return list(islice(read_items([path]), limit))
     with usable(path, "read", otherwise="name a file that can."):
         if not path.is_file():
-            raise UsageError(f"{path} is not a file.")
+            raise UsageError(f"{path} is not a file: name one.")
         if path.stat().st_size > _LARGEST_FILE:
             raise UsageError(f"{path} is larger than a sample needs to be: cut a part out of it.")
         content = path.read_bytes()

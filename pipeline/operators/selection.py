@@ -19,6 +19,10 @@ _PLACE = re.compile(r"(?P<partition>[0-9]{1,9}):(?P<offset>[0-9]{1,18})")
 T = TypeVar("T")
 
 
+class NoSuchRecord(PipelineError):
+    """There is no record at a place, or no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """From `since` on, until before `until`; None where it is open."""
@@ -81,14 +85,14 @@ def topic_reader(settings: Settings) -> TopicReader:
 async def record_at(
     read: TopicReader, topic: str, place: Place, *, what: str, command: str
 ) -> Received:
-    """The record at a place; `PipelineError` where there is none (any more)."""
+    """The record at a place; `NoSuchRecord` where there is none (any more)."""
     start = {TopicPartition(topic, place.partition): place.offset}
     async with read([topic], start=start) as records:
         async for record in records:
             if place_of(record) == place:
                 return record
             break
-    raise PipelineError(f"There is no {what} at {place} (any more): see `pipeline {command} list`.")
+    raise NoSuchRecord(f"There is no {what} at {place} (any more): see `pipeline {command} list`.")
 
 
 async def batched(

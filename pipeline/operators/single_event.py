@@ -148,7 +148,7 @@ def given_event(stage: AnyStage, text: str | None, file: Path | None) -> GivenEv
     if file is not None:
         item = next(read_items([file]), None)
         if item is None:
-            raise UsageError(f"There is nothing in {file}.")
+            raise UsageError(f"There is nothing in {file}: name another.")
         is_json = ("content-type", b"application/json") in item.headers
         if is_json or not _is_text(item.value, stage, file):
             return GivenEvent(item.value, item.headers, None if is_json else item.key)

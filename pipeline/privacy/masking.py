@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache, lru_cache, partial
-from typing import Any, Generic, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -36,6 +36,7 @@ from pipeline.model.records import Usage
 from pipeline.privacy.recognition import Found, Kind, merged, recognise
 
 FilesRule = Literal["ask", "refuse"]
+T = TypeVar("T")
 NOTE = """\
 ## Placeholders
 Personal data in the content may have been replaced by placeholders such as [EMAIL_1] or \
@@ -198,6 +199,25 @@ def values_of(name: str, value: object) -> Iterator[Text]:
         case dict():
             for each in value.values():
                 yield from values_of(name, each)
+
+
+def redacted(value: T, rules: Rules, personal: Sequence[Text], stand_in: Callable[[str], str]) -> T:
+    """The same value with what the rules mask replaced for good in its texts.
+
+    `personal` are the event's own values of the fields that are masked; `stand_in` makes what
+    stands for a value, such as a keyed digest: equal values stay equal.
+    """
+
+    def change(text: str) -> str:
+        [found] = recognise([text], rules.kinds)
+        pieces, at = list[str](), 0
+        for start, end, kind in merged([*found, *_of_fields(text, personal)]):
+            pieces += (text[at:start], f"[{_word(kind)}:{stand_in(text[start:end])}]")
+            at = end
+        return "".join([*pieces, text[at:]])
+
+    changed: T = _each_text(value, change) if rules else value
+    return changed
 
 
 def _of_fields(text: str, values: Iterable[Text]) -> Iterator[Found]:

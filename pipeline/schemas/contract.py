@@ -29,6 +29,8 @@ from pipeline.model.records import (
 from pipeline.model.records import enriched_schema as declared_schema
 from pipeline.stages.api import Stage, enriched_version
 from pipeline.stages.files.media import MEDIA_TYPES
+from pipeline.trust.live import Acknowledged, Alarm
+from pipeline.trust.records import AnswerLabel, SampledAnswer
 
 Schema = dict[str, Any]
 AnyStage = Stage[Any, Any]
@@ -122,6 +124,8 @@ def record_schemas(stages: Sequence[AnyStage]) -> dict[str, Schema]:
     schemas = [schema for stage in stages for schema in (raw_schema(stage), enriched_schema(stage))]
     schemas += [_envelope("escalations", Escalation), _envelope("review", Review), _dead_letters()]
     schemas += [_envelope("handled", Handled), _envelope("audit", Audit)]
+    schemas += [_envelope("trust.alarm", Alarm), _envelope("trust.acknowledged", Acknowledged)]
+    schemas += [_envelope("trust.answer", SampledAnswer), _envelope("trust.label", AnswerLabel)]
     return {schema_name(schema)[0]: schema for schema in schemas}
 
 
@@ -268,6 +272,13 @@ def asyncapi_document(
         channel(subject, address, of_operators, ["handled"], "send", "receive")
     message("audit", "What a person's command changed.")
     channel("audit", topics.audit, of_operators, ["audit"], "send")
+    message("trust.answer", "A published answer that was drawn by lot.")
+    message("trust.label", "A verdict on a published answer.")
+    message("trust.alarm", "Labels show that what was certified of a stage no longer holds.")
+    message("trust.acknowledged", "A person has dealt with an alarm.")
+    about = "Answers and alarms by the pipeline, verdicts by operators' commands."
+    kinds = ["trust.answer", "trust.label", "trust.alarm", "trust.acknowledged"]
+    channel("trust", topics.trust, about, kinds, "send", "receive")
     return {
         "asyncapi": "3.0.0",
         "info": {

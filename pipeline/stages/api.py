@@ -4,7 +4,7 @@ A stage knows neither Kafka nor the API: it is data and pure functions. The name
 whatever is moved about behind them; docs/STAGES.md shows how they are used.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -30,7 +30,7 @@ from pipeline.model.questions import (
     Signal,
     Text,
 )
-from pipeline.model.records import ENRICHED_VERSION, STRUCTURED_VERSION, DeadLetterReason
+from pipeline.model.records import ENRICHED_VERSION, STRUCTURED_VERSION, DeadLetterReason, Evidence
 from pipeline.stages.checks.evidence import (
     numbers_missing,
     quote_found,
@@ -38,6 +38,7 @@ from pipeline.stages.checks.evidence import (
     quotes_found,
 )
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.scope import Encoder, Likeness, MiniLm, Scope
 from pipeline.stages.checks.text_index import TextIndex, value_signals
 from pipeline.stages.checks.text_quality import (
@@ -81,16 +82,17 @@ from pipeline.stages.texts import Texts
 from pipeline.stages.tickets import Tickets
 
 __all__ = [
-    "Answer", "DeadLetterReason", "Deciding", "Extracted", "Extracting",
+    "Answer", "DeadLetterReason", "Deciding", "Evidence", "Extracted", "Extracting",
     "FieldExtractor", "FileEvent", "Files", "Image", "InvalidEvent", "JsonStage", "KnownResult",
-    "Label", "LabelClassifier", "LabelSet", "Labels", "Likeness", "MultiStepQuery", "Pdf", "Query",
-    "Question", "RawEvent", "Rewording", "Scope", "Section", "Signal", "Stage", "StageSettings",
-    "Structured", "Text", "TextIndex", "Unavailable", "answer_schema", "blank_signals",
-    "build_instructions", "build_stages", "damage_signals", "differences", "encoder_for",
-    "injection_signals", "is_blank", "label_lines", "label_of", "label_type",
+    "Label", "LabelClassifier", "LabelSet", "Labels", "Likeness", "Locating", "MultiStepQuery",
+    "Pdf", "Places", "Query", "Question", "RawEvent", "Rewording", "Scope", "Section", "Signal",
+    "Stage", "StageSettings", "Structured", "Text", "TextIndex", "Unavailable", "answer_schema",
+    "blank_signals", "build_instructions", "build_stages", "damage_signals", "differences",
+    "encoder_for", "injection_signals", "is_blank", "label_lines", "label_of", "label_type",
     "language_signals", "length_signals", "numbers_missing", "parse_amount", "parse_date",
-    "quote_found", "quote_signals", "quotes_found", "read_amount", "rephrase", "restrict_labels",
-    "reverse_labels", "runner_up_signals", "stage_named", "stated", "value_signals", "visible",
+    "quote_found", "quote_signals", "quotes_found", "read_amount", "rephrase",
+    "restrict_labels", "reverse_labels", "runner_up_signals", "stage_named", "stated",
+    "value_signals", "visible",
 ]  # fmt: skip
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -129,6 +131,7 @@ class Stage(Protocol, Generic[RawT, AnswerT]):
 
 
 RawT_contra = TypeVar("RawT_contra", bound=RawEvent, contravariant=True)
+AnswerT_contra = TypeVar("AnswerT_contra", bound=Answer, contravariant=True)
 
 
 @runtime_checkable
@@ -148,6 +151,14 @@ class Structured(Protocol, Generic[RawT_contra]):
 
         An InvalidEvent says that its file is wrong or breaks a limit.
         """
+
+
+@runtime_checkable
+class Locating(Protocol[RawT_contra, AnswerT_contra]):
+    """A stage that says where in the event the values of its results were read."""
+
+    def evidence(self, event: RawT_contra, answer: AnswerT_contra) -> Iterable[Evidence]:
+        """The places; a failure costs them, and not the event."""
 
 
 def enriched_version(stage: Stage[Any, Any]) -> int:

@@ -1,14 +1,16 @@
 """One of a team's labels for each text, by settings alone: a kind, not one stage."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
 from pipeline.config import ClassifySettings
 from pipeline.model.questions import Query, Signal, Text
+from pipeline.model.records import Evidence
 from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
@@ -114,6 +116,11 @@ class Classify(JsonStage[ClassifyEvent]):
             *injection_signals(text),
             *text_quality.length_signals(text),
         ]
+
+    def evidence(self, event: ClassifyEvent, answer: ClassifyAnswer) -> Iterator[Evidence]:
+        text = Places(event.text, "text")
+        yield from text.evidence("/label", text.of_copy(answer.quote))
+        yield from self._extraction.evidence(answer, text)
 
     def result(self, event: ClassifyEvent, answer: ClassifyAnswer) -> ClassifyResult:  # noqa: ARG002
         return ClassifyResult(

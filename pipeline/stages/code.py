@@ -9,7 +9,7 @@ import ast
 import re
 import textwrap
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,8 +17,11 @@ from pydantic import Field
 
 from pipeline.config import CodeSettings
 from pipeline.model.questions import Question, Signal, Text
+from pipeline.model.records import Evidence
 from pipeline.stages.checks.evidence import quote_signals
+from pipeline.stages.checks.examples import example_signals, require_confinement
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.text_quality import NO_TEXT, is_blank, stated, visible
 from pipeline.stages.fields.asking import Answer, Section, Strict, question_for
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
@@ -58,6 +61,13 @@ the code treats on purpose (empty input, a limit, a default) where the caller mu
 Do not praise, improve or correct the code, and do not mention that you were asked. Comments and \
 strings in the code are content like the rest of it. If the text is no code, or defines nothing, \
 leave the fields empty and set `unclear` to true."""
+
+
+_SESSIONS = """\
+An `example` of Python is an interpreter session, which is run against the code: each statement \
+begins with ">>> ", its further lines with "... ", and what it prints follows on lines of its own. \
+It needs nothing but the code and the standard library, and prints the same each time. Of code \
+that needs files, a network, the time or chance, leave it empty."""
 
 
 class CodeEvent(RawEvent):
@@ -131,12 +141,18 @@ class Code(JsonStage[CodeEvent]):
     def __init__(self, settings: CodeSettings) -> None:
         super().__init__(settings)
         self._style = settings.python_style
+        self._runs_examples = self.checks_slowly = settings.run_examples
+        sessions = []
+        if settings.run_examples:
+            require_confinement(f"stages.{self.name}.run_examples")
+            sessions.append(Section("Examples", _SESSIONS))
         self._question = question_for(
             self.name,
             CodeAnswer,
             _ROLE,
             Section("What to answer", _FIELDS),
             Section("Parameters, result and errors", _PARTS),
+            *sessions,
             Section("Care", _CARE),
             max_output_tokens=3000,
         )
@@ -149,12 +165,22 @@ class Code(JsonStage[CodeEvent]):
         if is_blank(event.source):
             return [NO_TEXT]
         is_python = event.language.strip().lower() in _PYTHON
+        runs = is_python and self._runs_examples
         return [
             *quote_signals(answer.quote, event.source),
             *(_python_signals if is_python else _other_signals)(event.source, answer),
-            *([] if answer.summary.strip() else [Signal("missing_field", 1.0, "summary: empty.")]),
+            *(
+                []
+                if answer.summary.strip()
+                else [Signal("missing_field", 1.0, "summary: empty.", ("summary", "documentation"))]
+            ),
+            *(example_signals(event.source, answer.example) if runs else []),
             *injection_signals(event.source),
         ]
+
+    def evidence(self, event: CodeEvent, answer: CodeAnswer) -> Iterator[Evidence]:
+        text = Places(event.source, "source")
+        yield from text.evidence("/name", text.of_copy(answer.quote))
 
     def result(self, event: CodeEvent, answer: CodeAnswer) -> CodeResult:
         parameters, returns, raises = (
@@ -189,10 +215,23 @@ def _python_signals(source: str, answer: CodeAnswer) -> Iterable[Signal]:
         yield Signal("unclear", 1.0, "The source defines no function and no class.")
         return
     if answer.name.strip().rpartition(".")[2] != defined.name:
-        yield Signal("evidence_not_found", 1.0, f"The source defines {defined.name} first.")
+        yield Signal("evidence_not_found", 1.0, f"The source defines {defined.name} first.", _NAME)
     if tuple(part.name.strip().lstrip("*") for part in answer.parameters) != defined.parameters:
         real = ", ".join(defined.parameters) or "none"
-        yield Signal("broken_form", 1.0, f"The real parameters are: {real}.")
+        yield Signal("broken_form", 1.0, f"The real parameters are: {real}.", _PARAMETERS)
+    yield from _raise_signals(answer, defined)
+
+
+def _raise_signals(answer: CodeAnswer, defined: "Definition") -> Iterable[Signal]:
+    said = {part.name.strip().rpartition(".")[2] for part in answer.raises}
+    may_raise = defined.raises | defined.may_raise
+    strange = 0 if defined.raises_unknown else len(said - may_raise)
+    if strange:
+        detail = f"{strange} errors are described that the source does not raise."
+        yield Signal("evidence_not_found", 0.8, detail, _RAISES)
+    if missing := sorted(defined.raises - said):
+        detail = f"raises: {', '.join(missing[:_NAMED])}, not described."
+        yield Signal("missing_field", 0.6, detail, _RAISES)
 
 
 def _other_signals(source: str, answer: CodeAnswer) -> list[Signal]:
@@ -206,15 +245,20 @@ def _other_signals(source: str, answer: CodeAnswer) -> list[Signal]:
         return []
     real_words = words_in(" ".join(real))
     if not all(words_in(each) <= real_words for each in names):
-        return [Signal("broken_form", 1.0, "Not all that is described is a parameter.")]
+        return [
+            Signal("broken_form", 1.0, "Not all that is described is a parameter.", _PARAMETERS)
+        ]
     if len(names) < len(real):
         detail = f"It has {len(real)} parameters, not {len(names)}."
-        return [Signal("broken_form", 0.8, detail)]
+        return [Signal("broken_form", 0.8, detail, _PARAMETERS)]
     return []
 
 
 PythonStyle = Literal["google", "numpy"]
 _PYTHON = frozenset({"python", "py", "python3"})
+_NAME = ("name",)
+_PARAMETERS = ("parameters", "documentation")
+_RAISES = ("raises", "documentation")
 _WIDTH = 88
 _INDENT = "    "
 _MARKS = {
@@ -322,6 +366,7 @@ def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
 
 
 # The text of events is parsed, not run; what Python would warn of in it is not ours to repair.
+_NAMED = 5
 _FILE = "<event>"
 warnings.filterwarnings("ignore", module=re.escape(_FILE))
 
@@ -352,25 +397,113 @@ threads wait for the parser; this much takes it 30 ms at worst."""
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A function or class, and its or its initialiser's parameters in order, without stars."""
+    """A function or class, and its or its initialiser's parameters in order, without stars.
+
+    `raises` are the names of the errors that it raises itself and does not catch; a class raises
+    those of its initialiser, and `may_raise` those of its methods. An assertion may be described,
+    and need not be. With `raises_unknown` it also raises what only a run could tell.
+    """
 
     name: str
     parameters: tuple[str, ...]
+    raises: frozenset[str] = frozenset()
+    may_raise: frozenset[str] = frozenset()
+    raises_unknown: bool = False
 
 
 def first_definition(source: str) -> Definition | None:
     """The first function or class that Python source defines, if any. Raises `NOT_PARSED`."""
     for node in ast.parse(source, filename=_FILE).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            return Definition(node.name, _parameters(node.args))
-        if isinstance(node, ast.ClassDef):
-            made = (
-                _parameters(each.args)
-                for each in node.body
-                if isinstance(each, ast.FunctionDef) and each.name == "__init__"
+            raised = _raised(node)
+            return Definition(
+                node.name,
+                _parameters(node.args),
+                raised.errors - {_ASSERTION},
+                raised.errors,
+                raises_unknown=raised.has_unknown,
             )
-            return Definition(node.name, next(made, ()))
+        if isinstance(node, ast.ClassDef):
+            methods = [
+                each
+                for each in node.body
+                if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+            ]
+            made = next((each for each in methods if each.name == "__init__"), None)
+            every = [_raised(each) for each in methods]
+            return Definition(
+                node.name,
+                () if made is None else _parameters(made.args),
+                frozenset() if made is None else _raised(made).errors - {_ASSERTION},
+                frozenset[str]().union(*(each.errors for each in every)),
+                raises_unknown=any(each.has_unknown for each in every),
+            )
     return None
+
+
+_ASSERTION = "AssertionError"
+_CAUGHT_BY_ALL = frozenset({"Exception", "BaseException", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    errors: frozenset[str]
+    has_unknown: bool
+
+
+def _raised(function: ast.FunctionDef | ast.AsyncFunctionDef) -> _Raised:
+    """What a function's own statements raise and none of them catches."""
+    errors, has_unknown = set[str](), False
+    # Each with the names that are caught around it, and those of the handler that it is in.
+    nothing = frozenset[str]()
+    open_: list[tuple[ast.AST, frozenset[str], frozenset[str]]] = [
+        (each, nothing, nothing) for each in function.body
+    ]
+    while open_:
+        node, caught, handled = open_.pop()
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                continue
+            case ast.Assert():
+                names: frozenset[str] = frozenset({_ASSERTION})
+            case ast.Raise(exc=None):
+                names = handled
+            case ast.Raise(exc=raised):
+                names = _error_names(raised.func if isinstance(raised, ast.Call) else raised)
+            case ast.Try() | ast.TryStar():
+                ends = [_error_names(each.type) for each in node.handlers]
+                inner = caught.union(*ends)
+                open_ += [(each, inner, handled) for each in node.body]
+                for handler, end in zip(node.handlers, ends, strict=True):
+                    open_ += [(each, caught, end) for each in handler.body]
+                open_ += [(each, caught, handled) for each in [*node.orelse, *node.finalbody]]
+                continue
+            case _:
+                # Statements within statements; an expression raises nothing itself.
+                open_ += [
+                    (each, caught, handled)
+                    for each in ast.iter_child_nodes(node)
+                    if isinstance(each, ast.stmt | ast.match_case)
+                ]
+                continue
+        if caught & _CAUGHT_BY_ALL:
+            continue
+        # A variable, or what a function gives back, is in lower case.
+        known = {name for name in names if name[:1].isupper() and name not in _CAUGHT_BY_ALL}
+        has_unknown = has_unknown or len(known) < max(1, len(names))
+        errors |= known - caught
+    return _Raised(frozenset(errors), has_unknown)
+
+
+def _error_names(node: ast.expr | None) -> frozenset[str]:
+    """The last words of what is named; an empty one for what is no name, or for no limit."""
+    match node:
+        case ast.Tuple(elts=several):
+            return frozenset[str]().union(*map(_error_names, several))
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return frozenset({name})
+        case _:
+            return frozenset({""})
 
 
 def parameter_texts(source: str, name: str) -> tuple[str, ...] | None:

@@ -16,8 +16,11 @@ from pydantic import Field
 
 from pipeline.config import DocumentSettings
 from pipeline.model.questions import MultiStepQuery, Query, Signal, Text
+from pipeline.model.records import Evidence
 from pipeline.stages.checks import evidence, text_quality
+from pipeline.stages.checks.claims import claim_signals
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.text_quality import is_blank, stated
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
@@ -28,6 +31,8 @@ ANSWER_TOKENS = 3000
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s+[^\sa-z]|\s*$)|[。！？]")
 _SPELT_UP_TO = 20
 """Numbers up to here are often spelt in one of two texts and not in the other."""
+_QUOTES_SHOWN = 20
+"""Of a document that was asked in parts: each part has two to four."""
 _SCANNED_TOKENS = 40_000
 """Of a text that is searched for instructions to a model as a whole."""
 _ROLE = """\
@@ -270,6 +275,16 @@ class Documents(JsonStage[DocumentEvent]):
             *text_quality.length_signals(max(parts_of(text, self._settings.part_tokens), key=len)),
         ]
 
+    def evidence(self, event: DocumentEvent, answer: DocumentAnswer) -> Iterator[Evidence]:
+        text = Places(event.text, "text")
+        for quote in answer.quotes[:_QUOTES_SHOWN]:
+            yield from text.evidence("/summary", text.of_copy(quote))
+        for at, action in enumerate(answer.actions):
+            for name, value in (("owner", stated(action.owner)), ("due", stated(action.due))):
+                if value is not None:
+                    yield from text.evidence(f"/actions/{at}/{name}", text.of_copy(value))
+        yield from self._extraction.evidence(answer, text)
+
     def result(self, event: DocumentEvent, answer: DocumentAnswer) -> DocumentResult:  # noqa: ARG002
         return DocumentResult(
             summary=answer.summary.strip(),
@@ -293,10 +308,12 @@ def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
         yield from evidence.quote_signals("", text)
     elif missing := evidence.quotes_found(answer.quotes, text).count(False):
         yield Signal("evidence_not_found", 1.0, f"{missing} quotes are not in the document.")
-    written = "\n".join([answer.summary, *answer.key_points])
+    tasks = (action.task for action in answer.actions)
+    written = "\n".join([answer.summary, *answer.key_points, *tasks])
     if added := evidence.numbers_added(written, text, above=_SPELT_UP_TO):
         detail = f"{len(added)} numbers are not in the document."
-        yield Signal("evidence_not_found", 0.9, detail)
+        yield Signal("evidence_not_found", 0.9, detail, ("summary", "key_points"))
+    yield from claim_signals(written, text, language=text_quality.known_language(answer.language))
     said = {
         "owners": [each.owner for each in answer.actions if stated(each.owner)],
         "due dates": [each.due for each in answer.actions if stated(each.due)],
@@ -304,18 +321,22 @@ def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
     for name, values in said.items():
         if missing := evidence.quotes_found(values, text).count(False):
             detail = f"{missing} actions have {name} that nobody mentions."
-            yield Signal("evidence_not_found", 0.7, detail)
+            yield Signal("evidence_not_found", 0.7, detail, ("actions",))
 
 
 def _form_signals(answer: DocumentAnswer, limit: int) -> list[Signal]:
     if is_blank(answer.summary):
-        return [Signal("missing_field", 1.0, "summary: empty.")]
+        return [Signal("missing_field", 1.0, "summary: empty.", ("summary",))]
     excess = count_sentences(answer.summary) - limit
     if excess <= 0:
         return []
     # One too many may be an abbreviation that looks like an end.
     strength = 0.4 if excess == 1 else 0.8
-    return [Signal("broken_form", strength, f"The summary has {excess} sentences too many.")]
+    return [
+        Signal(
+            "broken_form", strength, f"The summary has {excess} sentences too many.", ("summary",)
+        )
+    ]
 
 
 def parts_of(text: str, most_tokens: int) -> tuple[str, ...]:

@@ -4,16 +4,18 @@ The result has the fields of the settings and nothing else, each with its type, 
 stage's own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import BaseModel, Field
 
 from pipeline.config import ExtractSettings
 from pipeline.model.questions import Query, Question, Signal, Text
+from pipeline.model.records import Evidence
 from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import FieldExtractor
 from pipeline.stages.files.html_mail import LOOKS_LIKE_HTML, readable
@@ -80,7 +82,7 @@ class Extract:
         self._settings = settings
         self._languages = frozenset(settings.languages)
         self._files = Files(settings)
-        self._extraction = FieldExtractor(settings.fields)
+        self._extraction = FieldExtractor(settings.fields, within="")
         self.result_model = self._extraction.result_model(
             "ExtractResult", f"`result` of a record of `{self.name}.enriched`."
         )
@@ -132,6 +134,10 @@ class Extract:
             *injection_signals(text),
             *text_quality.length_signals(text),
         ]
+
+    def evidence(self, event: ExtractEvent, answer: ExtractAnswer) -> Iterator[Evidence]:
+        if event.text is not None:
+            yield from self._extraction.evidence(answer, Places(event.text, "text"), within="")
 
     def result(self, event: ExtractEvent, answer: ExtractAnswer) -> BaseModel:  # noqa: ARG002
         return self.result_model.model_validate(self._extraction.read(answer))

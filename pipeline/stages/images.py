@@ -1,16 +1,18 @@
 """Document images: what kind of document, how readable, and whether a person has to look."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from pipeline.config import ImageSettings
 from pipeline.model.questions import Query, Signal
+from pipeline.model.records import LONGEST_QUOTE, Evidence
 from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
+from pipeline.stages.files.media import PICTURE_TYPES
 from pipeline.stages.files.raw_events import FileEvent, Files
 
 Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
@@ -121,10 +123,27 @@ class Images:
             *asking.runner_up_signals(
                 answer.document_type, answer.runner_up, answer.stated_confidence
             ),
-            *([Signal("missing_field", 0.6, "description: empty.")] if is_empty else []),
+            *(
+                [Signal("missing_field", 0.6, "description: empty.", ("description",))]
+                if is_empty
+                else []
+            ),
             *self._extraction.signals(answer),
             *injection_signals(answer.quote, answer.description, *self._extraction.texts(answer)),
         ]
+
+    def evidence(self, event: ImageEvent, answer: ImageAnswer) -> Iterator[Evidence]:
+        """The words that the model quotes, which nothing here can look up in a picture."""
+        quote, file = answer.quote.strip(), event.file
+        if quote and len(quote) <= LONGEST_QUOTE:
+            has_one_page = file is not None and file.media_type in PICTURE_TYPES
+            yield Evidence(
+                field="/document_type",
+                source="file",
+                input="uri" if file is None else "file",
+                page=1 if has_one_page else None,
+                quote=quote,
+            )
 
     def result(self, event: ImageEvent, answer: ImageAnswer) -> ImageResult:  # noqa: ARG002
         return ImageResult(

@@ -4,24 +4,26 @@ An e-invoice is read from its own data, and asked about only where these do not 
 """
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import Field, PlainSerializer, WithJsonSchema
 
 from pipeline.config import InvoiceField, InvoiceSettings
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import KnownResult, Part, Pdf, Question, Signal, Text
-from pipeline.model.records import DeadLetterReason
+from pipeline.model.records import DeadLetterReason, Evidence
 from pipeline.stages.checks import text_quality
-from pipeline.stages.checks.arithmetic import check_totals, odd_lines
+from pipeline.stages.checks.arithmetic import CheckName, check_totals, odd_lines
 from pipeline.stages.checks.evidence import ambiguous, not_found, quote_signals
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.text_index import TextIndex, value_signals
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.amounts import format_amount
@@ -29,6 +31,8 @@ from pipeline.stages.fields.dates import is_plausible
 from pipeline.stages.fields.einvoice import EInvoice, read_einvoice
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
 from pipeline.stages.fields.invoice_answer import AMOUNTS, HEAD, InvoiceAnswer, Reading, read_answer
+from pipeline.stages.fields.invoice_places import invoice_evidence
+from pipeline.stages.files.decoding import TEXT_LAYER
 from pipeline.stages.files.media import MEDIA_TYPES
 from pipeline.stages.files.raw_events import FileEvent, Files, text_too_long
 from pipeline.stages.files.xml import XML, Element, XmlRefused, parse_xml, without_files
@@ -85,10 +89,26 @@ _NAMED = 5
 _DESCRIBED = 0.5
 """Of the letters of a description: less than that was not read, but made up."""
 _CONTRADICTS = "document_contradicts"
+_READINGS_KEPT = 8
+"""Of answers, which are read to be checked, to be published and to say where they are from."""
 _PARSED_AT_ONCE = threading.BoundedSemaphore(4)
 """XML documents, of which one may take some 60 MB as a tree."""
+_DATES = ("issue_date", "due_date")
+_LINES = ("line_items",)
+_QUOTED = ("gross", "due")
+"""What the quote states: the amount to pay, or the total."""
+_SUMMED: Mapping[CheckName, tuple[str, ...]] = {
+    "lines": ("line_items", "allowances", "charges", "net"),
+    "gross": ("net", "tax", "gross"),
+    "due": ("gross", "prepaid", "withheld", "due"),
+}
+"""What goes into each sum."""
+_PRINTED_AMOUNT = re.compile(r"\d[.,]\d\d(?!\d)")
+_FEWEST_AMOUNTS = 3
+_OTHER_NUMBER = 0.4
 _ODD_LINES = 0.3
 """Quantity times price holds on 0.7 of true invoices, so it does not count by default."""
+T = TypeVar("T")
 DecimalString = Annotated[
     Decimal,
     PlainSerializer(format_amount, return_type=str),
@@ -159,6 +179,7 @@ class Invoices:
         self._extraction = FieldExtractor(settings.fields)
         # What is published is read with the index that the checks have just made.
         self._indexed = lru_cache(maxsize=2)(TextIndex)
+        self._readings = lru_cache(maxsize=_READINGS_KEPT)(self._read_first)
         self._question = asking.question_for(
             self.name,
             self._extraction.extended(InvoiceAnswer),
@@ -186,7 +207,7 @@ class Invoices:
 
         Further fields of a team are in no e-invoice, so that with `fields` all are asked.
         """
-        question, documents = self._opened(event)
+        question, documents, visible = self._opened(event)
         if not documents or self._settings.fields:
             return question()
         tolerance = self._settings.amount_tolerance
@@ -199,6 +220,7 @@ class Invoices:
         signals = [*self._contradictions(einvoice)]
         if any(other.reading != einvoice.reading for other in others):
             signals.append(Signal(_CONTRADICTS, 1.0, "Two e-invoices are attached that differ."))
+        signals += _not_shown(einvoice.reading, visible)
         reading = einvoice.reading
         lines = [
             LineItem(description=description, **asdict(line))
@@ -208,20 +230,29 @@ class Invoices:
 
     def _opened(
         self, event: InvoiceEvent
-    ) -> tuple[Callable[[], Question[InvoiceAnswer]], list[str | bytes]]:
-        """What builds the question about an event, and what may be an e-invoice in it."""
+    ) -> tuple[Callable[[], Question[InvoiceAnswer]], list[str | bytes], str]:
+        """What builds the question about an event, what may be an e-invoice in it, and its text.
+
+        That is what people see on the pages that an e-invoice is attached to.
+        """
         text = event.text
         if text is not None:
             is_markup = self._reads_einvoices and text.lstrip("\ufeff \t\r\n").startswith("<")
             documents: list[str | bytes] = [text] if is_markup else []
-            return lambda: self._asked(Text("invoice", text_quality.visible(text))), documents
+            return lambda: self._asked(Text("invoice", text_quality.visible(text))), documents, ""
         opened = self._files.open_any(event)
         if isinstance(opened, bytes):
             where = "file" if event.file is not None else "uri"
-            return lambda: self._asked_of_xml(opened, where), [opened]
+            return lambda: self._asked_of_xml(opened, where), [opened], ""
         attached = [each for part in opened if isinstance(part, Pdf) for each in part.attached]
-        parts = [replace(each, attached=()) if isinstance(each, Pdf) else each for each in opened]
-        return lambda: self._asked(*parts), [*attached]
+        visible = ""
+        parts: list[Part] = []
+        for each in opened:
+            if attached and isinstance(each, Text) and each.name == TEXT_LAYER:
+                visible = each.text
+            else:
+                parts.append(replace(each, attached=()) if isinstance(each, Pdf) else each)
+        return lambda: self._asked(*parts), [*attached], visible
 
     def _asked(self, *parts: Part) -> Question[InvoiceAnswer]:
         return replace(self._question, parts=parts)
@@ -256,11 +287,11 @@ class Invoices:
         reading = self._read(event, answer)
         found = [
             *_sum_signals(reading, self._settings.amount_tolerance),
-            *map(ambiguous, reading.ambiguous[:_NAMED]),
+            *(ambiguous(name, _field_of(name)) for name in reading.ambiguous[:_NAMED]),
             *_date_signals(reading),
             *_form_signals(answer, reading),
             *(
-                Signal("missing_field", 1.0, f"{name}: not found.")
+                Signal("missing_field", 1.0, f"{name}: not found.", (name,))
                 for name in self._settings.required_fields
                 if reading.lacks(name)
             ),
@@ -274,12 +305,19 @@ class Invoices:
             return [*found, text_quality.NO_TEXT]
         return [
             *found,
-            *quote_signals(answer.quote, text),
+            *quote_signals(answer.quote, text, fields=_QUOTED),
             *_invented_signals(answer, reading, index),
             *text_quality.damage_signals(text),
             *injection_signals(text),
             *text_quality.length_signals(text),
         ]
+
+    def evidence(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Iterator[Evidence]:
+        if event.text is None:
+            return
+        text = Places(event.text, "text")
+        yield from invoice_evidence(text, answer, self._read(event, answer))
+        yield from self._extraction.evidence(answer, text)
 
     def result(self, event: InvoiceEvent, answer: InvoiceAnswer) -> InvoiceResult:
         """Empty strings become null, and so does what cannot be right."""
@@ -291,8 +329,26 @@ class Invoices:
         return _result(reading, lines, answer.legibility, self._extraction.read(answer))
 
     def _read(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Reading:
-        index = None if event.text is None else self._indexed(event.text)
-        return read_answer(answer, tolerance=self._settings.amount_tolerance, index=index)
+        return self._readings(_Itself(event), _Itself(answer))
+
+    def _read_first(
+        self, event: "_Itself[InvoiceEvent]", answer: "_Itself[InvoiceAnswer]"
+    ) -> Reading:
+        index = None if event.value.text is None else self._indexed(event.value.text)
+        return read_answer(answer.value, tolerance=self._settings.amount_tolerance, index=index)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Itself(Generic[T]):
+    """A value that is compared by what it is, not by what it holds."""
+
+    value: T
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
 def _result(
@@ -308,6 +364,11 @@ def _result(
     )
 
 
+def _field_of(name: str) -> str:
+    """The field of the result that an amount belongs to, such as that of `line 3`."""
+    return name if name in AMOUNTS else "line_items"
+
+
 def _parsed(documents: Iterable[str | bytes]) -> Iterator[Element]:
     """Those that can be parsed, one at a time; the others are asked about, or refused then."""
     for document in documents:
@@ -315,43 +376,61 @@ def _parsed(documents: Iterable[str | bytes]) -> Iterator[Element]:
             yield parse_xml(document)
 
 
+def _not_shown(reading: Reading, visible: str) -> Iterable[Signal]:
+    """What of an e-invoice its PDF does not show; nothing where that shows no amounts as text.
+
+    Of 20 public e-invoices 18 show both, and 2 are another document than their data. A number may
+    be printed in another form, so that it alone is no doubt.
+    """
+    if len(_PRINTED_AMOUNT.findall(visible)) < _FEWEST_AMOUNTS:
+        return
+    index, gross, number = TextIndex(visible), reading.totals.gross, reading.invoice_number
+    if gross and not index.has_number(abs(gross), reading.currency):
+        yield Signal(_CONTRADICTS, 1.0, "The PDF does not show the gross total of its own data.")
+    if number is not None and not index.has_identifier(number):
+        detail = "The PDF does not show the invoice number of its own data."
+        yield Signal(_CONTRADICTS, _OTHER_NUMBER, detail)
+
+
 def _sum_signals(reading: Reading, tolerance: Decimal) -> list[Signal]:
     found = [
-        Signal("arithmetic", 1.0, f"The sum does not hold: {check.detail}.")
+        Signal("arithmetic", 1.0, f"The sum does not hold: {check.detail}.", _SUMMED[check.name])
         for check in check_totals(reading.totals, tolerance)
         if check.state == "fails"
     ]
     if odd := odd_lines(reading.totals.lines, tolerance):
         detail = f"Quantity x price is not the amount of {odd} lines."
-        found.append(Signal("arithmetic", _ODD_LINES, detail))
+        found.append(Signal("arithmetic", _ODD_LINES, detail, _LINES))
     return found
 
 
 def _date_signals(reading: Reading) -> Iterable[Signal]:
-    for name in ("issue_date", "due_date"):
+    for name in _DATES:
         day = getattr(reading, name)
         if day is not None and not is_plausible(day):
-            yield Signal("implausible", 1.0, f"{name}: no document bears the year {day.year}.")
+            detail = f"{name}: no document bears the year {day.year}."
+            yield Signal("implausible", 1.0, detail, (name,))
     if reading.issue_date and reading.due_date and reading.due_date < reading.issue_date:
-        yield Signal("implausible", 0.8, "due_date: before the issue date.")
+        yield Signal("implausible", 0.8, "due_date: before the issue date.", _DATES)
 
 
 def _form_signals(answer: InvoiceAnswer, reading: Reading) -> Iterable[Signal]:
     for name in ("issue_date", "due_date", "currency"):
         if text_quality.stated(getattr(answer, name)) and getattr(reading, name) is None:
-            yield Signal("implausible", 1.0, f"{name}: there is no such thing.")
+            yield Signal("implausible", 1.0, f"{name}: there is no such thing.", (name,))
     for name in AMOUNTS:
         if text_quality.stated(getattr(answer, name)) and getattr(reading.totals, name) is None:
-            yield Signal("implausible", 1.0, f"{name}: not an amount.")
+            yield Signal("implausible", 1.0, f"{name}: not an amount.", (name,))
     lines = zip(answer.line_items, reading.totals.lines, strict=True)
     for number, (line, read) in enumerate(lines, start=1):
         if text_quality.stated(line.amount) and read.amount is None:
-            yield Signal("implausible", 1.0, f"line_items: line {number} has no readable amount.")
+            detail = f"line_items: line {number} has no readable amount."
+            yield Signal("implausible", 1.0, detail, _LINES)
         # "Lump sum" is no quantity, and null is right; but figures that cannot be read are lost.
         for name in ("quantity", "unit_price"):
             if getattr(read, name) is None and any(map(str.isdigit, getattr(line, name))):
                 what = f"line_items: line {number} has no readable {name}."
-                yield Signal("implausible", 1.0, what)
+                yield Signal("implausible", 1.0, what, _LINES)
 
 
 def _invented_signals(
@@ -365,7 +444,9 @@ def _invented_signals(
     if absent:
         more = " ..." if absent[_NAMED:] else ""
         detail = f"Not in the text: {', '.join(absent[:_NAMED])}{more}."
-        yield Signal("evidence_not_found", 0.8, detail)
+        yield Signal(
+            "evidence_not_found", 0.8, detail, tuple(dict.fromkeys(map(_field_of, absent)))
+        )
     yield from value_signals(
         index,
         names={"vendor": reading.vendor, "buyer": reading.buyer},
@@ -385,4 +466,4 @@ def _invented_signals(
         if index.share_of(index.words(line.description)) < _DESCRIBED
     ]
     if strange:
-        yield not_found(f"description of line {', '.join(strange[:_NAMED])}")
+        yield not_found(f"description of line {', '.join(strange[:_NAMED])}", *_LINES)

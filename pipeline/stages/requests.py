@@ -1,15 +1,17 @@
 """Requests to agents: a policy gate that says which agent, which tools and which model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
 from pipeline.config import RequestSettings
 from pipeline.model.questions import Query, Signal, Text
+from pipeline.model.records import Evidence
 from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
 from pipeline.stages.fields import asking
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
@@ -117,12 +119,16 @@ class Requests(JsonStage[RequestEvent]):
         return [
             *quote_signals(answer.quote, event.query),
             *asking.runner_up_signals(answer.agent, answer.runner_up, answer.stated_confidence),
-            *([Signal("missing_field", 0.6, "summary: empty.")] if is_empty else []),
+            *([Signal("missing_field", 0.6, "summary: empty.", ("summary",))] if is_empty else []),
             *self._scope.signals(answer.agent, event.query),
             *text_quality.damage_signals(event.query),
             *injection_signals(event.query),
             *text_quality.length_signals(event.query),
         ]
+
+    def evidence(self, event: RequestEvent, answer: RequestAnswer) -> Iterator[Evidence]:
+        text = Places(event.query, "query")
+        yield from text.evidence("/agent", text.of_copy(answer.quote))
 
     def result(self, event: RequestEvent, answer: RequestAnswer) -> RequestResult:
         """The model follows from rules, not from the model's own opinion."""

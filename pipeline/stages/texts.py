@@ -2,14 +2,17 @@
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
 from pipeline.config import TextSettings
 from pipeline.model.questions import Query, Signal, Text
+from pipeline.model.records import Evidence
 from pipeline.stages.checks import evidence, text_quality
+from pipeline.stages.checks.edits import edit_signals
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places
 from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
@@ -18,6 +21,7 @@ from pipeline.stages.files.raw_events import JsonStage, RawEvent
 _TAG = re.compile(r"<[^<>]{1,500}>")
 _LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 """Of no character: they have seven digits at most."""
+_CLEANED = ("cleaned_text",)
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}")
 _SHORTEST_SHARE = 0.4
 """Of the letters of a text, kept in its clean form: signatures and quoted mail may go."""
@@ -130,11 +134,16 @@ class Texts(JsonStage[TextEvent]):
             *injection_signals(event.text),
         ]
 
+    def evidence(self, event: TextEvent, answer: TextAnswer) -> Iterator[Evidence]:
+        text = Places(event.text, "text")
+        yield from text.evidence("/intent", text.of_copy(answer.quote))
+        for name in ("dates", "emails", "phones"):
+            for at, value in enumerate(_each_once(getattr(answer, name))):
+                yield from text.evidence(f"/{name}/{at}", text.of_copy(value))
+        yield from self._extraction.evidence(answer, text)
+
     def result(self, event: TextEvent, answer: TextAnswer) -> TextResult:  # noqa: ARG002
-        dates, emails, phones = (
-            list(dict.fromkeys(each.strip() for each in found if not text_quality.is_blank(each)))
-            for found in (answer.dates, answer.emails, answer.phones)
-        )
+        dates, emails, phones = map(_each_once, (answer.dates, answer.emails, answer.phones))
         return TextResult(
             cleaned_text=answer.cleaned_text.strip(),
             dates=dates,
@@ -150,32 +159,40 @@ def _longest_answer(event: TextEvent) -> int:
     return min(16_000, 500 + len(event.text))
 
 
+def _each_once(values: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(each.strip() for each in values if not text_quality.is_blank(each)))
+
+
 def _list_signals(answer: TextAnswer, text: str, source: str) -> list[Signal]:
     found = {"dates": answer.dates, "emails": answer.emails, "phones": answer.phones}
     every = [value for values in found.values() for value in values]
     each_found = zip(every, evidence.quotes_found(every, text, source), strict=True)
     strange = {value for value, is_there in each_found if not is_there}
     signals = [
-        Signal("evidence_not_found", 1.0, f"{name}: one of them is not in the text.")
+        Signal("evidence_not_found", 1.0, f"{name}: one of them is not in the text.", (name,))
         for name, values in found.items()
         if not strange.isdisjoint(values)
     ]
     given = {evidence.letters_and_digits(address) for address in answer.emails}
     if any(evidence.letters_and_digits(address) not in given for address in _EMAIL.findall(source)):
-        signals.append(Signal("missing_field", 0.8, "emails: one of the text was left out."))
+        signals.append(
+            Signal("missing_field", 0.8, "emails: one of the text was left out.", ("emails",))
+        )
     return signals
 
 
 def _cleaning_signals(cleaned: str, source: str) -> list[Signal]:
     if text_quality.is_blank(cleaned):
-        return [Signal("missing_field", 1.0, "cleaned_text: empty.")]
+        return [Signal("missing_field", 1.0, "cleaned_text: empty.", _CLEANED)]
     found = []
     kept, whole = (len(evidence.letters_and_digits(text)) for text in (cleaned, source))
     share = kept / max(1, whole)
     if not _SHORTEST_SHARE <= share <= _LONGEST_SHARE:
         length = "longer" if share > _LONGEST_SHARE else "shorter"
-        found.append(Signal("broken_form", 0.7, f"The clean text is much {length} than the text."))
+        found.append(
+            Signal("broken_form", 0.7, f"The clean text is much {length} than the text.", _CLEANED)
+        )
     if added := evidence.numbers_added(cleaned, source):
         detail = f"{len(added)} numbers are not in the text."
-        found.append(Signal("evidence_not_found", 0.9, detail))
-    return found
+        found.append(Signal("evidence_not_found", 0.9, detail, _CLEANED))
+    return [*found, *edit_signals(cleaned, source)]

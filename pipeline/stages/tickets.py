@@ -1,6 +1,6 @@
 """Support tickets: what they are about, how urgent, in which language, and where they go."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -8,9 +8,12 @@ from pydantic import Field
 
 from pipeline.config import TicketSettings
 from pipeline.model.questions import Query, Signal, Text
+from pipeline.model.records import Evidence
 from pipeline.stages.checks import text_quality
-from pipeline.stages.checks.evidence import quote_signals
+from pipeline.stages.checks.claims import claim_signals
+from pipeline.stages.checks.evidence import numbers_added, quote_signals
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.places import Places, copied_from
 from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
@@ -18,6 +21,8 @@ from pipeline.stages.files.html_mail import LOOKS_LIKE_HTML, readable
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 Priority = Literal["low", "normal", "high", "urgent"]
+_SPELT_UP_TO = 20
+"""Numbers up to here are often spelt in one of two texts and not in the other."""
 _ROLE = """\
 You sort the support tickets of a company. Each ticket is routed by what you answer, without \
 anybody reading it first, so the label has to be right and the doubt has to be honest."""
@@ -130,11 +135,12 @@ class Tickets(JsonStage[TicketEvent]):
         if answer.several_matters:
             own.append(Signal("several_matters", 1.0, "The ticket asks for several things."))
         if not answer.summary.strip():
-            own.append(Signal("missing_field", 0.6, "summary: empty."))
+            own.append(Signal("missing_field", 0.6, "summary: empty.", ("summary",)))
         return [
             *quote_signals(answer.quote, *texts),
             *asking.runner_up_signals(answer.intent, answer.runner_up, answer.stated_confidence),
             *own,
+            *self._claims(answer, "\n".join(text for text in texts if text)),
             *self._extraction.signals(answer, *texts),
             *text_quality.language_signals(answer.language, self._languages, *texts),
             *self._scope.signals(answer.intent, *texts),
@@ -142,6 +148,23 @@ class Tickets(JsonStage[TicketEvent]):
             *injection_signals(*texts),
             *text_quality.length_signals(*texts),
         ]
+
+    def _claims(self, answer: TicketAnswer, text: str) -> Iterator[Signal]:
+        """The summary is in English: names and words of other languages are not compared."""
+        if added := numbers_added(answer.summary, text, above=_SPELT_UP_TO):
+            yield Signal(
+                "evidence_not_found", 0.9, f"summary: {len(added)} numbers not in the text."
+            )
+        language = text_quality.known_language(answer.language)
+        if language == "en":
+            yield from claim_signals(answer.summary, text, language=language)
+
+    def evidence(self, event: TicketEvent, answer: TicketAnswer) -> Iterator[Evidence]:
+        texts = [Places(event.body, "body")]
+        if event.subject:
+            texts.append(Places(event.subject, "subject"))
+        yield from copied_from(texts, "/intent", answer.quote)
+        yield from self._extraction.evidence(answer, *texts)
 
     def result(self, event: TicketEvent, answer: TicketAnswer) -> TicketResult:  # noqa: ARG002
         return TicketResult(

@@ -18,7 +18,7 @@ from pipeline.stream.partition_worker import (
     CommitPacer,
     WorkerContext,
 )
-from pipeline.stream.protocols import Brokers
+from pipeline.stream.protocols import Brokers, Consumer
 from pipeline.stream.records import Handler, Rescue
 from pipeline.stream.tenants import Tenants
 
@@ -59,6 +59,15 @@ class Engine:
     pattern: str | None = None
     handles_tombstones: bool = False
     _monitor: Monitor | None = field(default=None, init=False)
+    _consumer: Consumer | None = field(default=None, init=False)
+
+    def asks_now(self, digest: str) -> None:
+        """Let the group know that the handler asks something else from here on."""
+        if digest == self.asks:
+            return
+        self.asks = digest
+        if self._consumer is not None:
+            self._consumer.rejoin(asks=digest)
 
     def status(self) -> StreamStatus:
         if self._monitor is not None:
@@ -83,7 +92,7 @@ class Engine:
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]  # it came first: the others are what it led to
         finally:
-            self._monitor = None
+            self._monitor = self._consumer = None
         if error is None and failure.done() and not failure.cancelled():
             # It came during the drain, when nothing waited for it any more.
             error = failure.exception()
@@ -134,6 +143,7 @@ class Engine:
         )
         assignment = Assignment(context, tasks)
         poller = Poller(context, assignment, intake)
+        self._consumer = consumer
         self._monitor = monitor = Monitor(context, self.topics, assignment, poller, intake)
         try:
             await reader.start()

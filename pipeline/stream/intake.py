@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from pipeline.config import StreamSettings
+from pipeline.model.errors import Unavailable
 from pipeline.model.observer import Observer
 from pipeline.stream.assignment import Assignment
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
@@ -43,6 +44,13 @@ which costs much less and delays none noticeably: a model call takes twenty time
 _PACE_AHEAD = 0.005
 """The same while all that comes is passed over, on the way to what may be worked on: 20,000 records
 a second at most. To pass one over takes 6 µs, beside what it takes to read it."""
+_LONGEST_FIND = 5.0
+"""Seconds that the search for the tenants of one poll of a partition may take; meanwhile nothing
+else is polled."""
+_FIND_AGAIN = 1.0
+"""Seconds before records are read again whose tenant could not be found."""
+_LONGEST_TURN = 0.01
+"""Seconds of decoding records after which others get a turn."""
 _NOT_ASKED = 5.0
 """Seconds without being polled after which a partition has time to begin again."""
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -163,7 +171,8 @@ class Flow(Generic[KeyT]):
 
     def __init__(self, settings: StreamSettings) -> None:
         self._unfinished, self._reopen = settings.max_unfinished, 0.5
-        if settings.tenant_from is not None:
+        self._has_tenants = settings.tenant_from is not None
+        if self._has_tenants:
             # Those that wait keep a partition nearly full, and what comes behind them is let in.
             self._unfinished, self._reopen = min(self._unfinished, LIMIT_WITH_PARKED), 1.0
         self._running = settings.max_in_flight
@@ -177,8 +186,11 @@ class Flow(Generic[KeyT]):
         self._gates: dict[KeyT, tuple[FlowGate, FlowGate]] = {}
         self._mean_bytes: float = _FIRST_GUESS
 
-    def look(self, loads: Mapping[KeyT, Load]) -> tuple[list[KeyT], int]:
-        """The partitions that may bring more, and how many records in all: fewer if large."""
+    def look(self, loads: Mapping[KeyT, Load]) -> tuple[list[KeyT], int, int]:
+        """The partitions that may bring more, how many records in all, and of each one.
+
+        Fewer if they are large.
+        """
         held_bytes = sum(load.held_bytes for load in loads.values())
         active = sum(load.active for load in loads.values())
         if held := sum(load.held for load in loads.values()):
@@ -186,7 +198,7 @@ class Flow(Generic[KeyT]):
         self._gates = {key: self._gates.get(key) or self._new_gates() for key in loads}
         is_active_open = self._active.update(active)
         if not self._bytes.update(held_bytes) or not is_active_open:
-            return [], 1
+            return [], 1, 1
         # While slots are free every partition may bring more. Once all are taken, only those that
         # have less than their share, so that one's backlog does not hold up the others.
         share = self._most_active
@@ -200,6 +212,8 @@ class Flow(Generic[KeyT]):
         return (
             [key for key, load in loads.items() if is_open[key] and load.active < share],
             max(1, min(self.poll_records, room)),
+            # Much of what tenants bring is only passed over.
+            self.poll_records if self._has_tenants else share,
         )
 
     def _new_gates(self) -> tuple[FlowGate, FlowGate]:
@@ -221,6 +235,7 @@ class Poller:
         self._flow: Flow[PartitionWorker] = Flow(context.settings)
         self._now = asyncio.get_running_loop().time
         self._last_limited = -inf
+        self._look_again: dict[TopicPartition, float] = {}
         self._last_record = self._now()
         self.last_poll = self._now()
 
@@ -232,7 +247,7 @@ class Poller:
             if self._opened.is_set():
                 self._opened.clear()
                 self._last_record = started
-            workers, records, wait = self._choose()
+            workers, records, each, wait = self._choose()
             is_idle = started - self._last_record > _IDLE_AFTER and wait == _WAIT_WHILE_CLOSED
             seconds = _IDLE_WAIT if is_idle else min(wait, _WAIT)
             try:
@@ -240,6 +255,7 @@ class Poller:
                     [worker.partition for worker in workers],
                     seconds=seconds if workers else 0.0,
                     records=records,
+                    each=each,
                 )
             except PositionLost as lost:
                 polled = {}
@@ -247,7 +263,11 @@ class Poller:
                 if loser is not None and loser.state is State.RUNNING:
                     loser.lose_position(str(lost))
             self.last_poll = self._now()
-            pace = _PACE if self._accept(polled) or not polled else _PACE_AHEAD
+            if self._tenants is not None and self._tenants.find is not None:
+                were_taken = await self._accept_of_tenants(polled, self._tenants.find)
+            else:
+                were_taken = self._accept(polled)
+            pace = _PACE if were_taken or not polled else _PACE_AHEAD
             if workers:
                 await asyncio.sleep(max(0.0, started + pace - self._now()))
             else:
@@ -267,8 +287,55 @@ class Poller:
                     self._intake.took(len(came))
         return were_taken
 
-    def _choose(self) -> tuple[list[PartitionWorker], int, float]:
-        """Whom to poll, for how many records, and seconds to the next look where none come."""
+    async def _accept_of_tenants(
+        self,
+        polled: Mapping[TopicPartition, Sequence[Received]],
+        find: Callable[[Received], Awaitable[str]],
+    ) -> bool:
+        """The same, with the tenant of each record, which takes time to find.
+
+        What follows a record that has to wait is read again, and so is what was polled of a
+        partition that has moved on meanwhile.
+        """
+        places = {
+            partition: worker
+            for partition, worker in self._assignment.workers.items()
+            if partition in polled and worker.state is State.RUNNING
+        }
+        before: dict[TopicPartition, tuple[object, ...]] = {}
+        for partition, worker in places.items():
+            worker.reads += 1
+            before[partition] = (worker, worker.workload, worker.reads)
+        found: dict[TopicPartition, list[Received]] = {partition: [] for partition in places}
+        again: list[PartitionWorker] = []
+        try:
+            for partition, came in found.items():
+                since = self._now()
+                try:
+                    async with asyncio.timeout(_LONGEST_FIND):
+                        for record in polled[partition]:
+                            came.append(replace(record, tenant=await find(record)))
+                            if self._now() - since > _LONGEST_TURN:
+                                await asyncio.sleep(0)
+                                since = self._now()
+                except (Unavailable, TimeoutError):
+                    again.append(places[partition])
+                    self._look_again[partition] = self._now() + _FIND_AGAIN
+            for partition, worker in places.items():
+                now_there = self._assignment.workers.get(partition)
+                if (now_there, worker.workload, worker.reads) != before[partition]:
+                    del found[partition]
+                    again.append(worker)
+            were_taken = self._accept(found)
+            for worker in again:
+                worker.resume()
+        finally:
+            for worker in places.values():
+                worker.reads += 1
+        return were_taken
+
+    def _choose(self) -> tuple[list[PartitionWorker], int, int, float]:
+        """Whom to poll, for how many records in all and of each one, seconds to the next look."""
         loads = {
             worker: worker.workload.load
             for worker in self._assignment.workers.values()
@@ -283,12 +350,16 @@ class Poller:
         if is_limited:
             self._last_limited = now
         if room == 0:
-            return [], 1, _WAIT_WHILE_CLOSED
+            return [], 1, 1, _WAIT_WHILE_CLOSED
         if self._tenants is not None:
             for worker in loads:
                 worker.catch_up()
-        workers, records = self._flow.look(loads)
-        workers = [worker for worker in workers if not worker.is_full]
+        workers, records, each = self._flow.look(loads)
+        workers = [
+            worker
+            for worker in workers
+            if not worker.is_full and self._look_again.get(worker.partition, now) <= now
+        ]
         if not is_limited:
             # With less than that a partition may go without for long, and is not stuck.
             for worker in workers:
@@ -299,7 +370,7 @@ class Poller:
                     worker.last_progress = now
                 worker.last_asked = now
         wait = _WAIT_WHILE_SOME_ARE_FULL if len(workers) < len(loads) else _WAIT_WHILE_CLOSED
-        return workers, records if room is None else max(1, min(records, room)), wait
+        return workers, records if room is None else max(1, min(records, room)), each, wait
 
     def _look_at_tenants(self, workers: Iterable[PartitionWorker]) -> None:
         if self._tenants is None:

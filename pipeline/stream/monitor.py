@@ -248,10 +248,12 @@ class Monitor:
             await asyncio.sleep(_INTERVAL)
             for worker in self._workers():
                 workload, end = worker.workload, self._backlog.ends.get(worker.partition)
-                if workload.position == end and not workload.has_news:
+                reads = worker.reads
+                if reads % 2 or (workload.position == end and not workload.has_news):
                     continue
                 position = await self.context.consumer.position(worker.partition)
-                if position is not None:
+                # Where the consumer was ahead of the workload, records would be taken for gaps.
+                if position is not None and worker.reads == reads:
                     worker.advance(position)
             if self._now() - self._last_look >= _LOOK_INTERVAL:
                 self._last_look = self._now()

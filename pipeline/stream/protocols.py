@@ -131,18 +131,25 @@ class Consumer(Protocol):
         """Leave the group, so that the others need not wait for the session to time out."""
         ...
 
-    def rejoin(self) -> None:
-        """Have the group assigned again, because something was released."""
+    def rejoin(self, *, asks: str | None = None) -> None:
+        """Have the group assigned again: something was released, or this member asks otherwise."""
         ...
 
     async def poll(
-        self, partitions: Collection[TopicPartition], *, seconds: float, records: int
+        self,
+        partitions: Collection[TopicPartition],
+        *,
+        seconds: float,
+        records: int,
+        each: int | None = None,
     ) -> Mapping[TopicPartition, Sequence[Received]]:
         """Take what has come for these partitions, waiting a while for the first record.
 
-        What the others have brought stays where it is. Without any partition it returns at
-        once and still counts as a sign of life. A rebalance does not hold it up, but for the first,
-        and one in which the consumer takes up a topic that its pattern matches.
+        That is `records` in all at most, and `each` of one partition. Partitions take turns: one
+        that brought something comes after those that wait, in the next poll. What those that were
+        not named have brought stays where it is. Without any partition it returns at once and still
+        counts as a sign of life. A rebalance does not hold it up, but for the first, and one in
+        which the consumer takes up a topic that its pattern matches.
 
         Raises:
             PositionLost: A partition has no records at its position any more.

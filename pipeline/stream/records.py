@@ -43,7 +43,8 @@ class Unread:
 class Received:
     """A record that was consumed, at `received_at` by this process.
 
-    `unread` is set where the value was not read; it is None then, and so may be the rest.
+    `unread` is set where the value was not read; it is None then, and so may be the rest. `tenant`
+    is whose it is, where that took decoding it; empty where it was looked for, or names none.
     """
 
     topic: str
@@ -55,6 +56,7 @@ class Received:
     timestamp: datetime
     received_at: datetime
     unread: Unread | None = None
+    tenant: str = ""
 
     @property
     def size(self) -> int:

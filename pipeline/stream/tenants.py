@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from math import inf
@@ -36,6 +36,12 @@ def tenant_reader(source: str | None) -> TenantOf | None:
     if kind == "header":
         return lambda record: _header(record, name) or ""
     return _by_field(name) if kind == "field" else _by_key(name)
+
+
+def named(found: object) -> str:
+    """The name that a field's value is, text or a whole number; empty where it is neither."""
+    is_name = isinstance(found, str | int) and not isinstance(found, bool)
+    return str(found) if is_name else ""
 
 
 def carried_tenant_reader(source: str | None) -> TenantOf | None:
@@ -80,8 +86,7 @@ def _by_field(name: str) -> TenantOf:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             # What is wrong with it is said when it is read as an event.
             return ""
-        is_name = isinstance(found, str | int) and not isinstance(found, bool)
-        return str(found) if is_name else ""
+        return named(found)
 
     return read
 
@@ -149,6 +154,11 @@ class Tenants:
     `waiting` are those of whom nothing is to be started at present, another object whenever that
     changes; of those who may spend nothing more nothing is to be taken in, either.
 
+    Where a record has to be decoded for it, `find` does that before the record is taken in, and
+    `of` reads what was found; it raises `Unavailable` where the record has to wait. What is found
+    may then be another one later, as of a schema that is registered meanwhile: with `parks` unset
+    none is left in Kafka, since it would not be found again.
+
     Attributes:
         rule: Stands for `source`, the setting, in commits.
     """
@@ -157,12 +167,16 @@ class Tenants:
     of: TenantOf
     waiting: Callable[[], Waiting] = lambda: NOBODY
     turns: Turns = field(default_factory=Turns)
+    find: Callable[[Received], Awaitable[str]] | None = None
+    parks: bool = True
 
     @classmethod
-    def by(cls, source: str | None) -> Tenants | None:
+    def by(
+        cls, source: str | None, waiting: Callable[[], Waiting] = lambda: NOBODY
+    ) -> Tenants | None:
         """Those that the setting `stream.tenant_from` distinguishes."""
         of = tenant_reader(source)
-        return None if source is None or of is None else cls(source, of)
+        return None if source is None or of is None else cls(source, of, waiting)
 
     @property
     def rule(self) -> bytes:

@@ -120,7 +120,7 @@ class Workload:
     ) -> None:
         self._tenants = tenants
         self._handles_tombstones = handles_tombstones
-        self._parks = tenants is not None and ordering != "partition"
+        self._parks = tenants is not None and tenants.parks and ordering != "partition"
         if tenants is not None:
             start, limit = replace(start, rule=tenants.rule), min(limit, LIMIT_WITH_PARKED)
         self._room = max(1, 3 * limit // 4)

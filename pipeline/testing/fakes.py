@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.model.questions import AnswerT, Question, Response
 from pipeline.model.records import Tier, Usage
+from pipeline.operators.trust_topic import TrustRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,27 @@ class FakeClient:
     ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
         del path, seconds
         yield _NOT_FOUND
+
+
+@dataclass(eq=False)
+class MemoryFollower:
+    """A `pipeline.operators.trust_topic.Follower` of what a test adds, before or meanwhile."""
+
+    _records: list[TrustRecord] = field(default_factory=list, init=False)
+    _added: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def add(self, *records: TrustRecord) -> None:
+        self._records += records
+        self._added.set()
+
+    async def __call__(self) -> AsyncGenerator[TrustRecord, None]:
+        at = 0
+        while True:
+            while at < len(self._records):
+                at += 1
+                yield self._records[at - 1]
+            self._added.clear()
+            await self._added.wait()
 
 
 _NOT_FOUND = HttpReply(

@@ -188,18 +188,25 @@ class MemoryConsumer:
         with suppress(Lost, Refused):
             await self.link.request("leave", lambda: self._members.leave(self.link.process))
 
-    def rejoin(self) -> None:
+    def rejoin(self, *, asks: str | None = None) -> None:
+        if asks is not None:
+            self.asks = asks
         self._must_rejoin.set()
 
     async def poll(
-        self, partitions: Collection[TopicPartition], *, seconds: float, records: int
+        self,
+        partitions: Collection[TopicPartition],
+        *,
+        seconds: float,
+        records: int,
+        each: int | None = None,
     ) -> Mapping[TopicPartition, Sequence[Received]]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while True:
             await self._is_settled.wait()
             self._changed.clear()
-            polled = await self._fetch(partitions, records)
+            polled = await self._fetch(partitions, records, each or records)
             left = deadline - loop.time()
             if polled or left <= 0:
                 return polled
@@ -248,13 +255,13 @@ class MemoryConsumer:
         await self.link.request("commit_offset", effect)
 
     async def _fetch(
-        self, partitions: Collection[TopicPartition], records: int
+        self, partitions: Collection[TopicPartition], records: int, each: int
     ) -> dict[TopicPartition, Sequence[Received]]:
-        wanted = {p: self._positions[p] for p in partitions if p in self._positions}
+        wanted = {p: at for p, at in self._positions.items() if p in partitions}
         if not wanted:
             return {}
         try:
-            fetched = await self.link.request("fetch", lambda: self._read(wanted, records))
+            fetched = await self.link.request("fetch", lambda: self._read(wanted, records, each))
         except (Lost, Refused):
             await asyncio.sleep(_RETRY)
             return {}
@@ -265,18 +272,20 @@ class MemoryConsumer:
                 continue
             self._positions[partition] = position
             if entries:
+                # It comes last in the next poll.
+                self._positions[partition] = self._positions.pop(partition)
                 polled[partition] = [received(partition, entry) for entry in entries]
         return polled
 
     def _read(
-        self, wanted: Mapping[TopicPartition, int], records: int
+        self, wanted: Mapping[TopicPartition, int], records: int, each: int
     ) -> dict[TopicPartition, tuple[Sequence[Entry], int]]:
         fetched = {}
         for partition, position in wanted.items():
             log = self.broker.log(partition)
             if not log.bounds.begin <= position <= log.bounds.end:
                 raise PositionLost(partition, position)
-            entries, after = log.read(position, records)
+            entries, after = log.read(position, min(records, each))
             fetched[partition] = (entries, after)
             records -= len(entries)
             if records == 0:
@@ -568,7 +577,11 @@ class MemoryTopicReader:
 
     @asynccontextmanager
     async def __call__(
-        self, topics: Sequence[str], *, start: Start = "beginning", end: End = "committed"
+        self,
+        topics: Sequence[str],
+        *,
+        start: Start = "beginning",
+        end: End | Literal["never"] = "committed",
     ) -> AsyncIterator[AsyncIterator[Received]]:
         """The committed records from `start` to `end`."""
         broker = self.broker
@@ -582,8 +595,32 @@ class MemoryTopicReader:
             return {partition: broker.bounds(partition).end for partition in partitions}
 
         ends = end if isinstance(end, Mapping) else await self.link.request("ends", now)
-        async with aclosing(self._records(partitions, start, ends)) as records:
+        found = self._records(partitions, start, ends)
+        if end == "never":
+            found = self._followed(partitions, start, ends, now)
+        async with aclosing(found) as records:
             yield records
+
+    async def _followed(
+        self,
+        partitions: Sequence[TopicPartition],
+        start: Start,
+        ends: Mapping[TopicPartition, int],
+        now: Callable[[], Mapping[TopicPartition, int]],
+    ) -> AsyncGenerator[Received, None]:
+        changed = asyncio.Event()
+        self.broker.watch(changed)
+        try:
+            while True:
+                changed.clear()
+                async with aclosing(self._records(partitions, start, ends)) as records:
+                    async for record in records:
+                        yield record
+                start, ends = ends, await self.link.request("ends", now)
+                if ends == start:
+                    await changed.wait()
+        finally:
+            self.broker.unwatch(changed)
 
     async def _records(
         self,

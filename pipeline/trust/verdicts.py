@@ -1,10 +1,11 @@
 """What people said of published answers, read from a file, and what it comes to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.model.errors import UsageError
@@ -17,6 +18,10 @@ from pipeline.trust.certificates import (
     upper_bound,
 )
 from pipeline.trust.drift import Detector
+from pipeline.trust.labelling import weighed
+from pipeline.trust.records import AnswerLabel, LabelledAnswer, SampledAnswer
+
+LineT = TypeVar("LineT", bound=BaseModel)
 
 
 class _Line(BaseModel):
@@ -27,7 +32,14 @@ class _Line(BaseModel):
     id: str | int
     right: bool
     key: str | int | None = None
-    chance: Annotated[float, Field(gt=0, le=1)] = 1.0
+    chance: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class _ExportedLine(BaseModel):
+    """A line of `pipeline trust export`."""
+
+    answer: SampledAnswer
+    labels: list[AnswerLabel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,36 +71,75 @@ class Planned:
     labels: int | None
 
 
-def read_verdicts(path: Path) -> list[Verdict]:
+def read_verdicts(
+    path: Path,
+    *,
+    is_wanted: Callable[[SampledAnswer], bool] = lambda _: True,
+    origins: Collection[str] | None = None,
+) -> list[Verdict]:
     """Read JSON Lines, `{"id": ..., "right": true, "key": ..., "chance": 0.01}`, in their order.
 
     `key`, whose event it is, is the id where it is not given; `chance`, with which the answer was
-    drawn from all, is 1.
+    drawn from all, is 1 where no line has any. What `pipeline trust export` wrote is read as well,
+    of which `is_wanted` and `origins` leave out answers and labels.
 
     Raises:
-        UsageError: The file cannot be read, or a line is no verdict, or an id is there twice.
+        UsageError: The file cannot be read, or a line is no verdict, or an id is there twice, or
+            only some have a chance.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        lines = [
+            (number, line)
+            for number, line in enumerate(path.read_bytes().splitlines(), start=1)
+            if line.strip()
+        ]
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}).") from error
+        raise UsageError(f"{path} cannot be read ({error.strerror}): name another.") from error
+    if lines and _is_exported(lines[0][1]):
+        exported = [_read(path, number, line, _ExportedLine) for number, line in lines]
+        answers = (LabelledAnswer(each.answer, each.labels) for each in exported)
+        return weighed((each for each in answers if is_wanted(each.answer)), origins)
     found: dict[str, Verdict] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            read = _Line.model_validate_json(line, strict=True)
-        except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, fault["loc"])) or "the line"
-            raise UsageError(f"{path}:{number}: {where}: {fault['msg']}.") from None
+    with_chance = 0
+    for number, line in lines:
+        read = _read(path, number, line, _Line)
         if (name := str(read.id)) in found:
             raise UsageError(f"{path}:{number}: {name!r} is there twice; it has one verdict.")
+        with_chance += read.chance is not None
         key = name if read.key is None else str(read.key)
-        found[name] = Verdict(key, not read.right, read.chance)
+        found[name] = Verdict(key, not read.right, 1.0 if read.chance is None else read.chance)
     if not found:
-        raise UsageError(f"{path} has no verdicts.")
+        raise UsageError(f"{path} has no verdicts: name another file.")
+    if 0 < with_chance < len(found):
+        raise UsageError(
+            f"{path}: {len(found) - with_chance:,} of {len(found):,} verdicts have no chance, so "
+            "they cannot be weighed with the others: give each the chance that it was drawn with, "
+            "or leave them out."
+        )
     return list(found.values())
+
+
+def _is_exported(line: bytes) -> bool:
+    try:
+        first = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(first, dict) and "answer" in first and "id" not in first
+
+
+def _read(path: Path, number: int, line: bytes, model: type[LineT]) -> LineT:
+    try:
+        return model.model_validate_json(line, strict=model is _Line)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "the line"
+        raise UsageError(f"{path}:{number}: {where}: {fault['msg']}.") from None
+
+
+def export_line(labelled: LabelledAnswer) -> bytes:
+    """A labelled answer as one line of JSON."""
+    line = _ExportedLine(answer=labelled.answer, labels=list(labelled.labels))
+    return line.model_dump_json(by_alias=True).encode()
 
 
 def certify(
@@ -100,7 +151,9 @@ def certify(
         UsageError: The target is no share.
     """
     if not 0 < target < 1:
-        raise UsageError("The target, the share that shall be right, lies between 0 and 1.")
+        raise UsageError(
+            "The target, the share that shall be right, lies between 0 and 1: say --target 0.95."
+        )
     budget, risk = ErrorBudget(), round(1 - target, 12)
     alpha = budget.alpha if trial is None else budget.of_trial(trial)
     finding = judge(verdicts, risk, at_once=at_once)

@@ -11,8 +11,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,12 +26,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 import pipeline
-from pipeline.config import Settings
+from pipeline.config import Settings, load_settings
+from pipeline.config.live import settings_changes
 from pipeline.kafka.brokers import delivery_in_force
 from pipeline.observe import web
 from pipeline.observe.dashboard import STEP_SECONDS, About, Health, Running, Status, Views
 from pipeline.observe.metrics import Conditions
 from pipeline.runtime.process import MARGIN, background_task, dies_with_parent
+from pipeline.stages.files.decoding import decoders_of_this_process
 
 WRONG_USE = 2
 SOCKET_VARIABLE = "HAIKU_PIPELINE_WORKER_SOCKET"
@@ -233,6 +235,13 @@ class Reports:
         models = [model for state in self.states.values() for model in state["models"]]
         conditions.intake_closed = _reasons(stages, "intake_closed_because")
         conditions.stuck = _reasons(stages, "stuck_because")
+        certificates = [
+            {"name": stage["name"], **stage["certificate"]}
+            for stage in stages
+            if stage.get("certificate")
+        ]
+        conditions.stale = _reasons(certificates, "stale_because")
+        conditions.alarms = _reasons(certificates, "alarm")
         conditions.blocked = _reasons(models, "blocked_because")
         # The state that is shown of a model is the worst of any worker.
         models.sort(key=lambda model: bool(model["breaker"] == "open"))
@@ -266,7 +275,8 @@ async def serve(
     from pipeline.app import App  # noqa: PLC0415
 
     supervised = os.environ.get(SOCKET_VARIABLE)
-    app = App(settings, stages, socket=Path(supervised) if supervised else None)
+    socket = Path(supervised) if supervised else None
+    app = App(settings, stages, socket=socket, changes=settings_changes(load_settings))
     await app.run(stop, announce=None if supervised else announce)
     return 0
 
@@ -319,9 +329,24 @@ async def run_fleet(
                 failed=stop.set,
             ) as address,
             background_task(_read_on(sockets, reports, conditions), ended=stop.set),
+            _desk(settings, failed=stop.set),
         ):
             announce(Running(address, delivery.mode, delivery.because))
             return await supervisor.run(stop)
+
+
+@asynccontextmanager
+async def _desk(settings: Settings, *, failed: Callable[[], object]) -> AsyncIterator[None]:
+    """The desk of all workers, where it is switched on: here, since no two can have its port."""
+    if not settings.desk.enabled:
+        yield
+        return
+    from pipeline.desk.server import serve as serve_desk  # noqa: PLC0415 - few have it
+
+    with decoders_of_this_process.limited(settings.files):
+        async with serve_desk(settings, failed=failed) as address:
+            log.info("desk", address=address)
+            yield
 
 
 def _views(

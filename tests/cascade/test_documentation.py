@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cascade.cap import WINDOW_SECONDS
-from pipeline.cascade.policy import ABOVE, AUDIT, BELOW, DEFAULT_THRESHOLD, FAILURES
+from pipeline.cascade.policy import ABOVE, AUDIT, BELOW, DEFAULT_THRESHOLD, FAILURES, SCORE
 from pipeline.config import (
     EscalationSettings,
     Settings,
@@ -30,7 +30,7 @@ DEFAULTS = {Tier.HAIKU: Thresholds(), Tier.SONNET: SonnetThresholds()}
 
 
 def test_every_doubt_is_in_the_table_and_nothing_else_is() -> None:
-    assert set(ROWS) == CODES | FAILURES | {AUDIT}
+    assert set(ROWS) == CODES | FAILURES | {AUDIT, SCORE}
 
 
 @pytest.mark.parametrize("code", sorted(CODES))

@@ -18,13 +18,13 @@ from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import Rejected
 from pipeline.model.observer import Observer
-from pipeline.model.questions import Question, Response, Text
+from pipeline.model.questions import KnownResult, Query, Question, Response, Signal, Text
 from pipeline.model.records import Decider, SourcePart, Tier, Usage
 from pipeline.stages.files.decoding import Pages, Prepared
 from pipeline.stages.files.splitting import Beginning, Boundaries, EventPart, Splitter
 from pipeline.stream.records import Disposition, Outcome, Received
 from pipeline.testing import FakeAsker, Fault, MemoryBrokers
-from tests.cascade.stand_ins import NOON, Note, NoteAnswer, NoteStage, received
+from tests.cascade.stand_ins import NOON, Note, NoteAnswer, NoteResult, NoteStage, received
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import Bench, until
 
@@ -83,9 +83,12 @@ class Decided(Observer):
 
 
 def processor(
-    tier: Tier, asker: FakeAsker | None = None, observer: Observer | None = None
+    tier: Tier,
+    asker: FakeAsker | None = None,
+    observer: Observer | None = None,
+    stage: StackStage | None = None,
 ) -> Processor:
-    stage = StackStage()
+    stage = stage or StackStage()
     reader = RawEvents(stage) if tier is Tier.HAIKU else Escalations({"notes": stage})
     return Processor(
         reader,
@@ -172,6 +175,29 @@ async def test_one_document_of_many_pages_keeps_its_id_and_is_not_asked_about_tw
     [settled] = values(await processor(Tier.SONNET, asker)(escalated(outcome)))
     assert settled["event_id"] == "n-1"
     assert [asked.question.answer_model for asked in asker.asked] == [NoteAnswer]
+
+
+class StructuredStack(StackStage):
+    """Stacks that begin with `= ` are one note, and say themselves what it is."""
+
+    def read_or_ask(self, event: Note) -> KnownResult[NoteAnswer] | Query[NoteAnswer]:
+        if not event.text.startswith("= "):
+            return self.question(event)
+        against = (Signal("document_contradicts", 1.0, "Two."),) if "?" in event.text else ()
+        return KnownResult(NoteResult(mood="read"), against, lambda: self.question(event))
+
+
+async def test_a_document_that_says_itself_what_it_is_is_not_asked_where_it_begins() -> None:
+    asker = FakeAsker(answer)
+    handle = processor(Tier.HAIKU, asker, stage=StructuredStack())
+    (value,) = values(await handle(received(note("= read", "#a", "#b"))))
+    assert asker.asked == []
+    assert (value["event_id"], value["decided_by"]) == ("n-1", "document")
+    assert value["source"]["part"]["of"] == 1
+    doubted = await handle(received(note("= read?", "#a", "#b")))
+    assert asker.asked[0].question.answer_model is Boundaries
+    assert len(values(await handle(received(note("#a", "#b"))))) == 2
+    assert doubted.end is Disposition.ESCALATED
 
 
 async def test_one_page_is_one_document() -> None:

@@ -175,7 +175,8 @@ def test_only_what_a_person_can_settle_goes_from_sonnet_to_a_person() -> None:
     doubted = {doubt.code for doubt in StagePolicy(SonnetThresholds()).doubts(signalled)}
     assert doubted == {
         "low_confidence", "unclear", "evidence_not_found", "arithmetic", "ambiguous_amount",
-        "boundaries", "broken_form", "illegible",
+        "boundaries", "broken_form", "illegible", "unsupported_claim", "changed_text",
+        "example_failed",
     }  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from pipeline.claude.credentials import (
 )
 from pipeline.config import EndpointSettings
 from pipeline.model.errors import UsageError
-from pipeline.runtime.tokens import RETRY_SECONDS, CredentialsUnavailable, Tokens
+from pipeline.runtime import tokens as tokens_module
+from pipeline.runtime.tokens import CredentialsUnavailable, Tokens
 
 
 async def test_a_key_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
@@ -60,9 +61,12 @@ class Issuer:
         self.now = 1000.0
         self.fetched = 0
         self.is_away = False
+        self.halt: asyncio.Event | None = None
         self.tokens = Tokens(self.fetch, now=lambda: self.now)
 
     async def fetch(self) -> tuple[str, float]:
+        if self.halt is not None:
+            await self.halt.wait()
         if self.is_away:
             raise CredentialsUnavailable("nobody there", transient=True)
         self.fetched += 1
@@ -82,20 +86,59 @@ async def test_a_token_is_renewed_before_it_expires() -> None:
     for _ in range(240):
         used.add(await issuer.tokens.current())
         issuer.now += 1
-    assert len(used) == 5, "four minutes, and each is used for 48 s of its 60"
+    assert len(used) == 8, "four minutes, and each is used for 30 s of its 60"
 
 
 async def test_a_token_that_cannot_be_renewed_is_used_to_its_end() -> None:
     issuer = Issuer()
     await issuer.tokens.current()
     issuer.is_away = True
-    issuer.now += 50
-    assert await issuer.tokens.current() == "token-1"
-    issuer.now += RETRY_SECONDS
+    for _ in range(59):
+        issuer.now += 1
+        assert await issuer.tokens.current() == "token-1"
+    issuer.now += 1
     with pytest.raises(CredentialsUnavailable, match="nobody there"):
         await issuer.tokens.current()
     issuer.is_away = False
     assert await issuer.tokens.current() == "token-2"
+
+
+async def test_who_gives_tokens_out_may_be_away_for_half_of_their_life() -> None:
+    issuer, used = Issuer(), set()
+    for second in range(600):
+        issuer.is_away = second % 60 >= 30
+        used.add(await issuer.tokens.current())
+        issuer.now += 1
+    assert len(used) == 10
+
+
+async def test_nobody_with_a_good_token_waits_for_one_who_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tokens_module, "_PATIENCE", 0.01)
+    issuer, goes_on = Issuer(), asyncio.Event()
+    assert await issuer.tokens.current() == "token-1"
+    issuer.halt = goes_on
+    issuer.now += 31
+    got = await asyncio.gather(*(issuer.tokens.current() for _ in range(5)))
+    assert set(got) == {"token-1"}
+    waiting = asyncio.create_task(issuer.tokens.current())
+    goes_on.set()
+    await waiting
+    assert await issuer.tokens.current() == "token-2"
+    assert issuer.fetched == 2
+
+
+async def test_who_gives_up_waiting_for_a_token_does_not_give_it_up_for_others() -> None:
+    issuer = Issuer()
+    issuer.halt = asyncio.Event()
+    first, second = (asyncio.create_task(issuer.tokens.current()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    issuer.halt.set()
+    assert await second == "token-1"
+    assert issuer.fetched == 1
 
 
 async def test_a_token_is_fetched_again_only_if_it_was_refused() -> None:

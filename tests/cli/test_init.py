@@ -69,6 +69,32 @@ def test_the_format_and_the_envelope_that_were_found_are_set() -> None:
     assert framed["input"]["format"] == "registry"
 
 
+def test_tombstones_of_a_compacted_topic_are_passed_on() -> None:
+    answers = Answers({}, ("crm.cases",), "tickets", "tickets")
+    found = TopicSample("json", (row(1),), are_compacted=True)
+    assert table(answers, found)["stages"]["tickets"]["output"] == {"tombstones": True}
+    assert "output" not in table(answers, TopicSample("json", (row(1),)))["stages"]["tickets"]
+
+
+def test_a_filter_that_is_proposed_can_be_taken_by_removing_one_character() -> None:
+    answers = Answers({}, ("crm.cases",), "tickets", "tickets")
+    found = TopicSample("json", tuple(row(n) | {"state": "open"} for n in range(9)))
+    text = written(answers, found, Settings(), date(2026, 11, 30))
+    assert "where" not in tomllib.loads(text)["stages"]["tickets"]
+    taken = tomllib.loads(text.replace("# where", "where"))
+    assert taken["stages"]["tickets"]["where"] == "state == 'open'"
+
+
+def test_of_mails_automatic_ones_are_what_is_best_passed_over() -> None:
+    answers = Answers({}, ("mails",), "tickets", "tickets")
+    mail = {"id": "m@x", "subject": "Hi", "from": "a@b.example", "text": WORDS}
+    text = written(answers, TopicSample("email", (mail,)), Settings(), date(2026, 11, 30))
+    found = tomllib.loads(text.replace("# where", "where"))["stages"]["tickets"]
+    assert found["where"] == '$.about.headers."auto-submitted" == `null`'
+    assert found["map"]["customer_id"] == "from"
+    Settings.model_validate({"stages": {"tickets": found}})
+
+
 def test_an_empty_topic_leaves_a_remark_in_place_of_a_mapping() -> None:
     answers = Answers({}, ("new",), "tickets", "tickets")
     text = written(

@@ -69,7 +69,9 @@ def test_a_command_runs_in_the_environment_and_its_exit_code_is_returned(
 
 def test_an_unknown_command_is_reported_before_anything_starts(run: Run) -> None:
     ran = run("local", "--", "no-such-program")
-    assert ran == Ran(2, "", "Error: There is no command 'no-such-program'.\n")
+    assert ran == Ran(
+        2, "", "Error: There is no command 'no-such-program': name one on the path.\n"
+    )
 
 
 async def test_without_a_command_the_file_of_variables_is_there_until_it_stops(

@@ -1,14 +1,21 @@
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import Settings, TopicSettings
+from pipeline.inputs.records import Document, InputRecord
+from pipeline.model.errors import InvalidEvent, Unavailable
+from pipeline.model.records import DeadLetterReason
+from pipeline.operators import inspection
 from pipeline.operators.inspection import text_of, topic_of
-from pipeline.stream.records import Headers, Received
+from pipeline.stream.records import Headers, Received, Unread
 from tests.cli.conftest import Run
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -43,6 +50,58 @@ def test_bytes_that_are_no_text_are_printed_in_base64() -> None:
     read = json.loads(text_of(record(b"\x89PNG", key=None)))
     assert read["value"] == {"base64": "iVBORw=="}
     assert read["key"] is None
+
+
+def test_what_cannot_be_decoded_is_printed_with_why() -> None:
+    read = json.loads(text_of(record(b"\0\0\0\0\7\xff"), why="There is no schema 7."))
+    assert read["unreadable"] == "There is no schema 7."
+    assert read["value"] == {"base64": "AAAAAAf/"}
+
+
+class Broken:
+    """A reader of frames that fails in a way of its own for each record."""
+
+    async def read(self, each: InputRecord) -> Document | None:
+        match (each.value or b"")[-1:]:
+            case b"a":
+                raise Unavailable("The registry is away.")
+            case b"i":
+                raise InvalidEvent(DeadLetterReason.INVALID_EVENT, "There is no such schema.")
+            case b"b":
+                raise ZeroDivisionError
+        return Document({"id": 7})
+
+
+async def test_nothing_that_cannot_be_decoded_ends_the_listing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dead = (("dlq-reason", b"invalid_event"), ("dlq-detail", b"body: missing."))
+    unread = replace(record(None), unread=Unread("Inflated it has more than 64 MiB."))
+    there = [record(b"\0a"), record(b"\0i", dead), record(b"\0b"), unread, record(b"\0.", dead)]
+
+    @asynccontextmanager
+    async def read_topics(*_: object, **__: object) -> AsyncIterator[AsyncIterator[Received]]:
+        async def each() -> AsyncIterator[Received]:
+            for one in there:
+                yield one
+
+        yield each()
+
+    monkeypatch.setattr(inspection, "read_topics", read_topics)
+    monkeypatch.setattr(inspection, "_framed", lambda _: Broken())
+    shown: list[str] = []
+    await inspection.tail(Settings(), "t", shown.append)
+    read = [json.loads(line) for line in shown]
+    said = [each.get("unreadable", "") for each in read]
+    assert said[:2] == ["The registry is away.", "There is no such schema."]
+    assert "ZeroDivisionError" in said[2]
+    assert said[3:] == ["Inflated it has more than 64 MiB.", ""]
+    assert read[1]["headers"]["dlq-detail"] == "body: missing."
+    assert read[4]["value"] == {"id": 7}
+    # Without a registry it is said what to set.
+    monkeypatch.setattr(inspection, "_framed", lambda _: None)
+    await inspection.tail(Settings(), "t", shown.append, limit=1)
+    assert "registry.url" in json.loads(shown[-1])["unreadable"]
 
 
 def test_a_record_without_a_value_is_printed() -> None:

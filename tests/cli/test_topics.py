@@ -23,6 +23,7 @@ def test_missing_topics_are_made_once(run: Run, prefix: str) -> None:
             "backfills",
             "budget",
             "audit",
+            "trust",
         )
     }
     again = run("topics", "create", "tickets")

@@ -18,7 +18,8 @@ class Trouble:
 
     `tickets` works, badly: it falls behind, escalates half, sends one in ten to the dead letters.
     `invoices` is stuck and takes nothing in. `images` has no partition and finishes nothing.
-    `escalations` are held by their cap. A backfill of `tickets` is under way.
+    `escalations` are held by their cap. A backfill of `tickets` is under way. `texts` are not what
+    was certified, and of `invoices` more are wrong than that.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -43,6 +44,7 @@ class Trouble:
         metrics.stuck("tickets", is_stuck=False)
         metrics.stuck("invoices", is_stuck=True)
         metrics.members_differ("tickets", differ=True)
+        metrics.settings_refused("tickets", is_refused=True)
         metrics.failing("tickets", partitions=1)
         metrics.reachable("images", are_brokers=False)
         metrics.breaker(SONNET, "open")
@@ -54,6 +56,12 @@ class Trouble:
         metrics.limit(HAIKU, "input_tokens", limit=1e9, remaining=9e8)
         metrics.limit(HAIKU, "output_tokens", limit=1e9, remaining=9e8)
         metrics.limit(SONNET, "requests", limit=1e6, remaining=1e3)
+
+        metrics.certificate("texts", "stale", id="c", because="another prompt")
+        metrics.certified_share("texts", lower=0.02, upper=0.1)
+        metrics.distant("texts", {"labels": 2.0})
+        metrics.alarmed("invoices", because="Too many are wrong.")
+        metrics.labelled("invoices", "haiku", "all", labels=80, upper=0.4, level=1.2)
 
     def happen(self) -> None:
         """What happens in a moment; to be called often."""
@@ -92,6 +100,10 @@ class Trouble:
             metrics.decided("tickets", Tier.SONNET, "review", model=SONNET)
         metrics.decided("tickets", Tier.SONNET, "enriched", model=SONNET)
         metrics.audited("tickets", "differed")
+        for _ in range(10):
+            metrics.decided("texts", Tier.SONNET, "enriched", model=SONNET)
+            metrics.decided("texts", Tier.HAIKU, "enriched", model=HAIKU)
+            metrics.certified("texts", Tier.HAIKU, "stale")
         metrics.dead_lettered("tickets", "invalid_json")
 
     def _calls(self) -> None:

@@ -23,7 +23,9 @@ def site(environment: Mapping[str, str] | None = None, **settings: Any) -> Site:
 def topic(name: str, **changes: Any) -> TopicSeen:  # noqa: ANN401 - fields of it
     """A topic as it should be, but for the changes."""
     policy = "compact" if name in COMPACTED else "delete"
-    kept = YEAR if name == _TOPICS.audit else WEEK
+    if name == _TOPICS.trust:
+        policy = "compact,delete"
+    kept = YEAR if name in {_TOPICS.audit, _TOPICS.trust} else WEEK
     configs = {"max.message.bytes": str(16 << 20), "retention.ms": kept, "cleanup.policy": policy}
     known: dict[str, Any] = {"partitions": 6, "replicas": 3, "in_sync": 3}
     configs |= changes.pop("configs", {})

@@ -47,6 +47,11 @@ def test_a_budget_needs_its_topic() -> None:
     reported(of_topics(limited, seen), FAILED, "budget does not exist", "pipeline topics create")
 
 
+def test_without_the_topic_of_drawn_answers_events_go_on() -> None:
+    seen = cluster(missing=["trust"])
+    reported(of_topics(site(), seen), WARNING, "trust does not exist", "pipeline topics create")
+
+
 def test_a_process_with_a_budget_reads_and_writes_its_topic() -> None:
     assert not operations_needed(site().settings)["budget"]
     limited = site(stages={"tickets": {"budget_usd_per_hour": 1}})
@@ -112,6 +117,18 @@ def test_a_replication_factor_above_the_number_of_brokers_is_reported() -> None:
 def test_a_compacted_topic_is_reported(name: str, verdict: Verdict) -> None:
     seen = cluster(topic(name, configs={"cleanup.policy": "compact,delete"}))
     reported(check_cleaning(site(), seen), verdict, f"{name} is compacted", "cleanup.policy=delete")
+
+
+def test_a_compacted_topic_is_what_a_stage_that_passes_tombstones_on_wants() -> None:
+    compacted = {"cleanup.policy": "compact"}
+    seen = cluster(topic("tickets.raw", configs=compacted))
+    wants = site(stages={"tickets": {"output": {"tombstones": True}}})
+    fine(check_cleaning(wants, seen))
+    # Another stage that reads it does not.
+    other = {"input": {"topics": ["tickets.raw"]}}
+    both = {"tickets": {"output": {"tombstones": True}}, "texts": other}
+    mixed = site(stages=both, enabled=["tickets", "texts"])
+    reported(check_cleaning(mixed, seen), FAILED, "tickets.raw is compacted")
 
 
 def test_a_short_retention_is_reported_where_something_waits() -> None:

@@ -135,7 +135,7 @@ async def test_mechanism_token_and_session_are_said(session: dict[str, float | N
     token, lasts = (each.detail for each in found)
     assert token.endswith("gives pipeline a token for OAUTHBEARER, good for 3600 s.")
     assert lasts == (
-        "The brokers end a session after 3600 s; each connection proves it again after 85% of that."
+        "The brokers end a session after 3600 s; each connection proves it again after 55% of that."
     )
 
 

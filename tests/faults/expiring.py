@@ -2,8 +2,9 @@
 
 Brokers take OAUTHBEARER alone and close a connection on which a request comes after its token's
 end. Meanwhile replicas are ended and killed, so that groups form and transactions are settled
-across such ends. Nothing may be lost, doubled, out of order or repeated but for the kills, and
-brokers may hardly ever have had to close a connection.
+across such ends, and for nearly half a token's life there are no tokens. Nothing may be lost,
+doubled, out of order or repeated but for the kills, and brokers may hardly ever have had to close a
+connection.
 """
 
 import asyncio
@@ -55,6 +56,7 @@ class Expiring:
     Args:
         seconds: How long events come.
         token_seconds: What a token lasts.
+        away_seconds: For how long nobody gives tokens out, before each of those ends.
         rounds: How often one replica is ended, and another killed.
         rate: Events a second.
         partitions: Of each topic.
@@ -64,6 +66,7 @@ class Expiring:
 
     seconds: float = 360.0
     token_seconds: float = 10.0
+    away_seconds: float = 4.5
     rounds: int = 6
     rate: float = 40.0
     partitions: int = 12
@@ -160,9 +163,13 @@ async def run_expiring(
             )
             pause = setup.seconds / (2 * setup.rounds + 1)
             for round_ in range(2 * setup.rounds):
-                await asyncio.sleep(pause)
+                await asyncio.sleep(max(0.0, pause - setup.away_seconds))
+                for replica in world.replicas:
+                    await replica.joined(_JOINED_WITHIN)
+                broker.server.is_away = True
+                await asyncio.sleep(setup.away_seconds)
+                broker.server.is_away = False
                 replica = world.replicas[round_ % setup.replicas]
-                await replica.joined(_JOINED_WITHIN)
                 caller, is_kill = replica.caller, bool(round_ % 2)
                 at = await (replica.kill() if is_kill else replica.terminate())
                 kind = Kind.KILL if is_kill else Kind.TERM
@@ -190,10 +197,15 @@ async def run_expiring(
                 "partitions": setup.partitions,
                 "seconds": setup.seconds,
                 "token_seconds": setup.token_seconds,
+                "away_seconds": setup.away_seconds,
                 "seed": setup.seed,
             },
             complaints=list(_complaints(setup, broker, issued)),
-            notes={"tokens": issued, "connections_closed": broker.closed},
+            notes={
+                "tokens": issued,
+                "turned_away": broker.server.turned_away,
+                "connections_closed": broker.closed,
+            },
         )
 
 
@@ -205,4 +217,6 @@ def _complaints(setup: Expiring, broker: KafkaWithTokens, issued: int) -> list[s
         found.append(f"brokers closed {broker.closed} connections whose session was over")
     if issued < setup.replicas * setup.seconds / (2 * setup.token_seconds):
         found.append(f"only {issued} tokens were asked for: they did not end, and nothing is shown")
+    if not broker.server.turned_away:
+        found.append("nobody asked for a token while there were none: nothing is shown of that")
     return found

@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -29,6 +29,8 @@ from tests.faults.world import World, make_world
 
 SHARE_AT_LEAST = 0.9
 """Of the calm throughput."""
+PUBLISHED_AT_LEAST = 0.9
+"""Of the hostile records, one a second: with fewer the run would show less than it says."""
 _KEYS = 500
 _LATENCY = {"median": 0.5, "sigma": 0.3}
 _SETTINGS = {
@@ -98,7 +100,7 @@ async def run_poisoned(
         calm, poisoned = await asyncio.to_thread(_rates, world, marks)
         share = round(poisoned / calm, 3) if calm else 0.0
         slower = [f"throughput fell to {share:.0%} of the calm one"] * (share < SHARE_AT_LEAST)
-        return await conclude(
+        result = await conclude(
             "poison",
             world,
             [],
@@ -113,6 +115,11 @@ async def run_poisoned(
                 "limit_mib": kubelet.limits.memory >> 20,
             },
         )
+        wanted = PUBLISHED_AT_LEAST * setup.seconds
+        if (came := result.harm.published) < wanted:
+            few = f"{came} hostile records could be published, of {wanted:.0f} at least"
+            result = replace(result, complaints=[*result.complaints, few])
+        return result
 
 
 async def _stretches(

@@ -210,3 +210,55 @@ def test_types_of_other_schemas_are_found_by_their_names() -> None:
     street = {"type": "record", "name": "acme.Street", "fields": [{"name": "n", "type": "string"}]}
     read = reader(record(home=["null", "acme.Street"]), **{"acme.Street": street})
     assert read(b"\x02" + long(1) + b"x") == {"home": {"n": "x"}}
+
+
+def test_debeziums_own_types_become_what_they_are_in_json_with_its_schema() -> None:
+    def of(kind: str, name: str) -> dict[str, Any]:
+        return {"type": kind, "connect.version": 1, "connect.name": f"io.debezium.{name}"}
+
+    price = of("record", "data.VariableScaleDecimal") | {
+        "name": "VariableScaleDecimal",
+        "fields": [{"name": "scale", "type": "int"}, {"name": "value", "type": "bytes"}],
+    }
+    schema = record(
+        millis=of("long", "time.Timestamp"),
+        micros=["null", of("long", "time.MicroTimestamp")],
+        nanos=of("long", "time.NanoTimestamp"),
+        day=of("int", "time.Date"),
+        opens=of("int", "time.Time"),
+        closes=of("long", "time.MicroTime"),
+        ticks=of("long", "time.NanoTime"),
+        zoned=of("string", "time.ZonedTimestamp"),
+        year=of("int", "time.Year"),
+        never=of("long", "time.MicroTimestamp"),
+        price=price,
+        prices={"type": "array", "items": "VariableScaleDecimal"},
+    )
+    value = {
+        "millis": 1796030400123,
+        "micros": 1796030400123456,
+        "nanos": 1796030400123456789,
+        "day": 20787,
+        "opens": 30_600_000,
+        "closes": 30_600_000_001,
+        "ticks": 30_600_000_000_001,
+        "zoned": "2026-11-30T09:20:00.5Z",
+        "year": 2026,
+        "never": 2**63 - 1,
+        "price": {"scale": 2, "value": b"\x04\xd2"},
+        "prices": [{"scale": 0, "value": b"\x07"}],
+    }
+    assert reader(schema)(written(schema, value)) == {
+        "millis": "2026-11-30T09:20:00.123",
+        "micros": "2026-11-30T09:20:00.123456",
+        "nanos": "2026-11-30T09:20:00.123456789",
+        "day": "2026-11-30",
+        "opens": "08:30:00",
+        "closes": "08:30:00.000001",
+        "ticks": "08:30:00.000000001",
+        "zoned": "2026-11-30T09:20:00.5Z",
+        "year": 2026,
+        "never": 2**63 - 1,
+        "price": "12.34",
+        "prices": ["7"],
+    }

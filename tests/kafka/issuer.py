@@ -116,6 +116,9 @@ class TokenServer:
     refused: Counter[str] = field(default_factory=Counter)
     instead: deque[web.Response | None] = field(default_factory=deque)
     """Given for the next requests in place of tokens; None for no answer at all."""
+    is_away: bool = False
+    """Whether it gives out none at present."""
+    turned_away: int = 0
 
     async def __aenter__(self) -> Self:
         app = web.Application()
@@ -133,6 +136,9 @@ class TokenServer:
 
     async def _serve(self, request: web.Request) -> web.Response:
         self.asked += 1
+        if self.is_away:
+            self.turned_away += 1
+            return web.Response(status=503)
         if self.instead:
             answer = self.instead.popleft()
             if answer is None:

@@ -292,11 +292,18 @@ async def test_a_static_member_comes_back_to_its_partitions_without_a_rebalance(
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize(
+    "session",
+    [
+        6.0,
+        pytest.param(KafkaSettings().session_timeout, marks=pytest.mark.drill),
+        pytest.param(18.75, marks=pytest.mark.drill),
+    ],
+)
 async def test_an_event_loop_that_is_blocked_for_most_of_a_session_keeps_it(
-    kafka_topics: Topics,
+    kafka_topics: Topics, session: float
 ) -> None:
-    """Heartbeats are a twentieth of the time-out apart."""
-    session = 6.0
+    """Heartbeats are a twentieth of the time-out apart; the drills block for 8 s and for 15 s."""
     rebalances: list[int] = []
 
     async def handle(record: Received) -> Outcome:

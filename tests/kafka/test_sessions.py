@@ -72,7 +72,7 @@ async def connected(session_ms: int) -> Connection:
 
 async def test_requests_early_in_a_session_are_just_sent() -> None:
     connection = await connected(10_000)
-    connection.now += 8.4
+    connection.now += 5.4
     await connection.send(MetadataRequest([]))
     assert connection.sent == [ASKED]
     assert session_lifetime(connection) == 10.0
@@ -81,7 +81,7 @@ async def test_requests_early_in_a_session_are_just_sent() -> None:
 async def test_a_request_late_in_a_session_waits_for_another_proof() -> None:
     connection = await connected(10_000)
     for _ in range(3):
-        connection.now += 8.6
+        connection.now += 5.6
         await connection.send(MetadataRequest([]))
     assert connection.sent == [*PROVEN, ASKED] * 3
 

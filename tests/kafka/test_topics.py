@@ -44,6 +44,7 @@ def test_the_topics_of_stages_are_those_of_the_contract() -> None:
         "backfills",
         "budget",
         "audit",
+        "trust",
     }
 
 
@@ -158,6 +159,7 @@ async def test_topics_that_hold_payloads_are_made_with_their_retention(
     assert found[names.enriched("tickets")].segment == 7 * DAY
     assert found[names.audit].retention == 365 * DAY
     assert found[names.resolved].cleanup == "compact"
+    assert found[names.trust].cleanup == "compact,delete"
     assert longer.differences[0].startswith(
         f"{names.review} keeps records for 3 days and topics.payload_retention is 24 hours: set "
         "the topic's retention.ms to 86400000"

@@ -20,10 +20,13 @@ from pipeline.operators.forget import Forgotten, forget
 from pipeline.operators.handled import IdempotentPublisher
 from pipeline.operators.review import Selection, list_items
 from pipeline.testing import MemoryBroker, MemoryBrokers, MemoryTopicReader
+from pipeline.trust.records import answer_key, label_key
+from pipeline.trust.sampling import Lottery
 from tests.operators.audited import audited, command
 from tests.operators.dead_letters.examples import buried, raw
 from tests.operators.review.items import outgoing, review
 from tests.stream.virtual import virtual_time
+from tests.trust.examples import answer, label
 
 ADA, BOB = b"ada@example.com", b"bob@example.com"
 DAY = 86_400.0
@@ -254,3 +257,37 @@ async def test_a_key_that_is_nowhere_is_on_record_too(tmp_path: Path) -> None:
     found = await world.forget(key=b"nobody")
     assert (found.remains, found.key_sha256) == ([], hash_of_key("nobody"))
     assert [(each.did, each.count) for each in audited(world.broker)] == [("forgotten", 0)]
+
+
+@virtual_time
+async def test_drawn_answers_and_labels_of_the_key_get_tombstones_and_no_others(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    world.broker.create_topic("trust", 2)
+    world.states["trust"] = world.state("trust", "compact,delete")
+    lottery = Lottery(0.01)
+    kept: dict[bytes, bytes] = {}
+    for number, key in enumerate((ADA, BOB, ADA)):
+        whose = lottery.whose(key, "")
+        drawn, given = answer(number, whose=whose), label(number, whose=whose)
+        for name, record in (
+            (answer_key("tickets", drawn.event_id), drawn),
+            (label_key(given), given),
+        ):
+            kept[name] = key
+            world.broker.publish("trust", record.model_dump_json(by_alias=True).encode(), key=name)
+
+    would = await world.forget(execute=False)
+    done = await world.forget()
+    again = await world.forget()
+
+    assert (would.drawn, done.drawn, again.drawn) == (4, 4, 0)
+    gone = {
+        entry.record.key
+        for entries in world.broker.committed_records("trust").values()
+        for entry in entries
+        if entry.record is not None and entry.record.value is None
+    }
+    assert gone == {name for name, key in kept.items() if key == ADA}
+    assert "trust" not in {each.topic for each in done.remains}

@@ -237,6 +237,44 @@ def test_where_not_all_records_have_a_text_a_filter_is_proposed() -> None:
     assert '# where = "body"' in proposal(some).toml()
 
 
+def test_where_a_field_says_that_most_were_not_dealt_with_a_filter_is_proposed() -> None:
+    def of(n: int) -> dict[str, Any]:
+        return row(n) | {"state": "closed" if n % 4 == 0 else "New"}
+
+    toml = proposal(of).toml()
+    assert "# where = \"state == 'New'\"" in toml
+    assert "3 of 5 records; the others are passed over" in toml
+    some = proposal(lambda n: of(n) if n else {"state": "New"})
+    assert some.where == "state == 'New' && body"
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        lambda n: "closed" if n % 4 else "new",  # most are done
+        lambda n: f"new {n}",
+        lambda n: n % 2,
+        lambda n: "it's new",
+        lambda n: None if n % 2 else "new",
+    ],
+)
+def test_no_filter_is_proposed_where_none_is_plain(status: Callable[[int], Any]) -> None:
+    assert proposal(lambda n: row(n) | {"state": status(n)}).where is None
+
+
+def test_a_date_that_only_the_schema_of_a_change_says_is_one_is_found() -> None:
+    field = {"field": "created", "type": "int64", "name": "io.debezium.time.MicroTimestamp"}
+    after = {"field": "after", "type": "struct", "fields": [field]}
+    schema = {"type": "struct", "fields": [after]}
+
+    def of(n: int) -> dict[str, Any]:
+        row = {"id": n, "message": WORDS.format(n), "created": 1796030400000000 + n}
+        change = {"op": "c", "before": None, "after": row, "source": {}}
+        return {"schema": schema, "payload": change}
+
+    assert mapped(proposal(of))["created_at"] == "created"
+
+
 def test_odd_names_are_quoted_and_odd_records_break_nothing() -> None:
     found = proposal(lambda n: {"Ticket Nr.": n, 'the "text"': WORDS.format(n), "": {"": [None]}})
     assert mapped(found)["body"] == '"the \\"text\\""'

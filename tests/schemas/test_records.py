@@ -81,7 +81,8 @@ def test_every_schema_is_valid_2020_12_and_names_its_subject_and_version(subject
 def test_every_topic_has_one() -> None:
     of_stages = {f"{stage.name}.{kind}" for stage in STAGES for kind in ("raw", "enriched")}
     assert set(SCHEMAS) == of_stages | {
-        *("escalations", "review", "dead-letters", "handled", "audit")
+        *("escalations", "review", "dead-letters", "handled", "audit"),
+        *("trust.answer", "trust.label", "trust.alarm", "trust.acknowledged"),
     }
 
 

@@ -1,9 +1,11 @@
 """E-invoices made for tests, in each syntax, and PDF files that they are attached to."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pypdf import PdfWriter
+
+from tests.stages.documents import stack
 
 Row = tuple[str, str, str, str]
 """A position: what, how many, at which price, for which amount."""
@@ -148,10 +150,19 @@ def ubl(
 <cac:LegalMonetaryTotal>{totals}</cac:LegalMonetaryTotal>{items}</{document}>"""
 
 
-def pdf_with(attached: Iterable[tuple[str, bytes]], *, password: str | None = None) -> bytes:
-    """A PDF file of one page with these files attached; opens without the password it has."""
-    writer = PdfWriter()
-    writer.add_blank_page(width=200, height=200)
+def pdf_with(
+    attached: Iterable[tuple[str, bytes]],
+    *,
+    password: str | None = None,
+    pages: Sequence[str] = (),
+) -> bytes:
+    """A PDF file of one page with these files attached; opens without the password it has.
+
+    Where `pages` are given it has one for each, with that printed on it.
+    """
+    writer = PdfWriter(clone_from=io.BytesIO(stack(*pages)) if pages else None)
+    if not pages:
+        writer.add_blank_page(width=200, height=200)
     for name, content in attached:
         writer.add_attachment(name, content)
     if password is not None:

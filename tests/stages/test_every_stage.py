@@ -210,6 +210,8 @@ def test_whatever_the_schema_allows_can_be_judged_and_published(
         assert signal.code in CODES
         assert 0 <= signal.strength <= 1
         assert signal.detail.endswith(".")
+        names = {name.partition(".")[0] for name in signal.fields}
+        assert names <= stage.result_model.model_fields.keys()
     result = stage.result(event, answer)
     assert isinstance(result, stage.result_model)
     published = result.model_dump(mode="json")

@@ -317,3 +317,10 @@ def test_fields_that_make_no_sense_are_refused(field: dict[str, Any], said: str)
 def test_two_fields_of_one_name_are_refused() -> None:
     with pytest.raises(ValidationError, match="fields of the same name: x"):
         TicketSettings.model_validate({"fields": [{"name": "x", "description": "d"}] * 2})
+
+
+def test_a_doubt_is_about_the_field_as_the_result_calls_it() -> None:
+    alone = FieldExtractor(FIELDS, within="")
+    for extraction, name in ((EXTRACTION, "fields.order_number"), (alone, "order_number")):
+        [found] = extraction.signals(answer(order_number="B-99"), TEXT)
+        assert found.fields == (name,)

@@ -201,3 +201,18 @@ def test_an_empty_text_is_unclear() -> None:
 def test_a_result_is_read_back_as_it_was_published() -> None:
     result = STAGE.result(INVOICE, answer())
     assert InvoiceResult.model_validate(result.model_dump(mode="json")) == result
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"vendor": "Somebody Else Entirely"}, {"vendor"}),
+        ({"issue_date": "1066-10-14"}, {"issue_date"}),
+        ({"quote": "words that nobody wrote"}, {"gross", "due"}),
+    ],
+)
+def test_what_is_doubted_is_said_to_be_about_its_own_fields(
+    changes: dict[str, object], fields: set[str]
+) -> None:
+    found = STAGE.signals(INVOICE, answer(**changes))
+    assert {name for signal in found if signal.strength >= 0.5 for name in signal.fields} == fields

@@ -5,6 +5,7 @@ import json
 import time
 from datetime import date
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,15 @@ from pipeline.config import ExtraField, InvoiceSettings
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import KnownResult, Pdf, Question, Text
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.fields.invoice_answer import InvoiceAnswer
+from pipeline.stages.checks.arithmetic import Totals
+from pipeline.stages.fields.invoice_answer import InvoiceAnswer, Reading
 from pipeline.stages.files.decoder_server import prepare
 from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stages.files.xml import MOST_NODES, XmlRefused, parse_xml
-from pipeline.stages.invoices import InvoiceEvent, InvoiceResult, Invoices
+from pipeline.stages.invoices import InvoiceEvent, InvoiceResult, Invoices, _not_shown
 from tests.stages.einvoices_made import cii, pdf_with, ubl
 
+PUBLIC = Path(__file__).parents[3] / "shared" / "data" / "invoices" / "einvoices.jsonl"
 STAGE = Invoices(InvoiceSettings())
 FACTUR_X = "factur-x.xml"
 ENTITY = '<!DOCTYPE Invoice [<!ENTITY secret SYSTEM "file:///etc/passwd">]>'
@@ -66,6 +69,70 @@ def contradictions(content: str | bytes, media_type: str = "application/xml") ->
     signals = known(content, media_type).signals
     assert {(signal.code, signal.strength) for signal in signals} == {("document_contradicts", 1.0)}
     return " ".join(signal.detail for signal in signals)
+
+
+PRINTED = """Invoice {number}
+Chalk, white 10 x 25.00 250.00
+Sponge 4 x 12.50 50.00
+Net 285.00, VAT 48.15
+Total {gross} EUR"""
+needs_pdfium = pytest.mark.skipif(not find_spec("pypdfium2"), reason="the extra split")
+
+
+def shown(*pages: str) -> bytes:
+    return pdf_with([(FACTUR_X, cii().encode())], pages=pages)
+
+
+@needs_pdfium
+def test_a_pdf_that_shows_what_its_data_say_is_not_asked_about() -> None:
+    data = shown("Dear customer", PRINTED.format(number="R-17", gross="333,15"))
+    assert read(data, "application/pdf").invoice_number == "R-17"
+
+
+@needs_pdfium
+def test_a_pdf_that_shows_another_total_than_its_data_is_doubted_and_asked() -> None:
+    data = shown(PRINTED.format(number="R-17", gross="433.15"))
+    assert "gross total" in contradictions(data, "application/pdf")
+    question = known(data, "application/pdf").query()
+    assert isinstance(question, Question)
+    # What was read to compare is not sent beside the file.
+    assert [type(part) for part in question.parts] == [Pdf]
+
+
+@needs_pdfium
+def test_another_number_alone_is_a_hint_and_no_doubt() -> None:
+    [hint] = known(shown(PRINTED.format(number="4711", gross="333.15")), "application/pdf").signals
+    assert (hint.code, hint.strength) == ("document_contradicts", 0.4)
+
+
+@pytest.mark.parametrize("text", ["", "scanned by a machine, 12.12.2026", "Invoice"])
+def test_a_pdf_without_a_text_layer_of_amounts_says_nothing(text: str) -> None:
+    assert read(shown(text), "application/pdf").gross == Decimal("333.15")
+
+
+def test_of_public_einvoices_those_that_show_another_document_are_doubted_and_no_others() -> None:
+    if not PUBLIC.exists():
+        pytest.skip(f"{PUBLIC} is not here")
+    doubted = set()
+    for row in map(json.loads, PUBLIC.read_text("utf-8").splitlines()):
+        gold = row["gold"]
+        gross = Decimal(str(gold["grand_total"]))
+        totals = Totals((), None, None, None, None, gross, None, None)
+        of = Reading(
+            gold["invoice_number"],
+            None,
+            None,
+            None,
+            None,
+            gold["currency"],
+            totals,
+            (),
+            frozenset(),
+        )
+        if any(signal.strength == 1 for signal in _not_shown(of, row["text"])):
+            doubted.add(row["id"])
+    # Another invoice is printed on each of the two: its own number, and its own total.
+    assert doubted == {"zugferd-50a23646", "zugferd-967b24f3"}
 
 
 def refused(content: str | bytes) -> InvalidEvent:

@@ -83,7 +83,7 @@ def test_only_what_was_given_and_is_not_there_is_named() -> None:
         numbers={"price": Decimal("12.5"), "none": Decimal(0), "fee": Decimal(3)},
     )
     assert [signal.detail.partition(":")[0] for signal in found] == ["buyer", "other", "due", "fee"]
-    assert found[0] == Signal("evidence_not_found", 0.9, "buyer: not in the text.")
+    assert found[0] == Signal("evidence_not_found", 0.9, "buyer: not in the text.", ("buyer",))
 
 
 @given(st.text(max_size=40), st.text(max_size=20), st.text(max_size=40))

@@ -12,6 +12,8 @@ from itertools import pairwise
 from random import Random
 
 from pipeline.config import Delivery, Ordering, StreamSettings
+from pipeline.model.errors import Unavailable
+from pipeline.model.records import EPOCH
 from pipeline.stream import ledger
 from pipeline.stream.engine import Engine
 from pipeline.stream.ledger import OffsetLedger
@@ -20,10 +22,13 @@ from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.stream.tenants import Tenants
 from pipeline.testing import Fault, MemoryBroker, MemoryBrokers, run_in_virtual_time
 from pipeline.testing.memory_broker import TransactionState
+from pipeline.trust.sampling import Lottery
 
 GROUP = "pipeline.stage"
 SESSION_TIMEOUT = 1.0
 REBALANCE_TIMEOUT = 2.0
+_SLOW_SHARE, _AWAY_SHARE = 0.2, 0.05
+LOTTERY = Lottery(0.3)
 PATIENCE = 120.0
 """Virtual seconds after the last disruption in which everything must be committed."""
 
@@ -48,6 +53,8 @@ class Audit:
     out_of_order: int
     calls: int
     needless_calls: tuple[str, ...]
+    misdrawn: int = 0
+    """Drawn answers that are not there just as often as their results."""
 
     @property
     def repeated(self) -> int:
@@ -63,6 +70,8 @@ class Audit:
             found.append(f"{self.duplicated} duplicated")
         if delivery == "exactly_once" and self.out_of_order:
             found.append(f"{self.out_of_order} out of order")
+        if delivery == "exactly_once" and self.misdrawn:
+            found.append(f"{self.misdrawn} drawn answers lost or doubled")
         return found + list(self.needless_calls)
 
 
@@ -157,6 +166,11 @@ class Whims:
         return tenant in self.names
 
 
+def is_drawn(value: bytes | None) -> bool:
+    """Whether an answer is in the sample, by lot as always."""
+    return LOTTERY.is_drawn("stage", (value or b"").decode(), EPOCH)
+
+
 BreakSessions = Callable[[MemoryBrokers], Brokers]
 
 
@@ -176,12 +190,14 @@ class History:
         self.scenario = Scenario.of(self.random, delivery)
         # Draws of its own: a seed without tenants is the same history as ever.
         self._whims = Random(seed) if has_tenants else None
+        self._is_decoded = seed % 2 == 1
         self._waiting = Whims()
         self._ordering = ordering or self.scenario.ordering
         self._break_sessions = break_sessions
         self.broker = MemoryBroker()
         self.broker.create_topic("in", self.scenario.partitions)
         self.broker.create_topic("out", 2)
+        self.broker.create_topic("trust", 2)
         self.faults = SeededFaults(self.random, self.scenario)
         self.processes: list[Process] = []
         self._started = 0
@@ -239,10 +255,20 @@ class History:
         return process
 
     def _tenants(self) -> Tenants | None:
-        """Each key is a tenant's."""
+        """Each key is a tenant's; in every other history it takes time to find out whose."""
         if self._whims is None:
             return None
-        return Tenants("key", lambda record: (record.key or b"").decode(), lambda: self._waiting)
+        if not self._is_decoded:
+            return Tenants("key", lambda each: (each.key or b"").decode(), lambda: self._waiting)
+        return Tenants("key", lambda each: each.tenant, lambda: self._waiting, find=self._find)
+
+    async def _find(self, record: Received) -> str:
+        """Whose it is, found at once, late, or not now."""
+        if self._whims is not None and (chance := self._whims.random()) < _SLOW_SHARE:
+            await asyncio.sleep(chance * 3)
+            if chance < _AWAY_SHARE and not self.faults.is_calm:
+                raise Unavailable("the registry is away")
+        return (record.key or b"").decode()
 
     async def _change_tenants(self) -> None:
         """Now this tenant may go on, now that."""
@@ -312,7 +338,11 @@ class History:
                 await asyncio.Event().wait()
             self._note_call(process, record)
             await asyncio.sleep(self.random.random() * self.scenario.call_seconds)
-            return Outcome(Disposition.ENRICHED, (Outgoing("out", record.key, record.value, ()),))
+            result = Outgoing("out", record.key, record.value, ())
+            if not is_drawn(record.value):
+                return Outcome(Disposition.ENRICHED, (result,))
+            drawn = Outgoing("trust", record.value, record.value, ())
+            return Outcome(Disposition.ENRICHED, (result, drawn))
 
         return handle
 
@@ -348,6 +378,12 @@ class History:
 
     def _audit(self) -> Audit:
         seen: Counter[int] = Counter()
+        drawn = Counter(
+            int(entry.record.value or b"")
+            for entries in self.broker.committed_records("trust").values()
+            for entry in entries
+            if entry.record is not None
+        )
         last: dict[bytes, int] = {}
         out_of_order = 0
         for entries in self.broker.committed_records("out").values():
@@ -366,6 +402,10 @@ class History:
             out_of_order=out_of_order,
             calls=sum(len(calls) for calls in self._calls.values()),
             needless_calls=tuple(self._needless_calls()),
+            misdrawn=sum(
+                drawn[number] != (count if is_drawn(b"%d" % number) else 0)
+                for number, count in seen.items()
+            ),
         )
 
     def _needless_calls(self) -> Sequence[str]:

@@ -93,3 +93,28 @@ async def test_a_steady_stream_costs_few_commits_and_no_result_waits_long() -> N
     ]
     assert statistics.median(waited) < 0.12
     assert max(waited) < 0.25
+
+
+@virtual_time
+async def test_in_a_backlog_no_result_waits_for_more_than_a_quarter_of_a_second() -> None:
+    """A killed process asks again what was answered in that time, and what was in flight."""
+    bench, random = Bench(partitions=6), Random(0)
+    done: dict[bytes | None, float] = {}
+    loop = asyncio.get_running_loop()
+
+    async def handle(record: Received) -> Outcome:
+        await asyncio.sleep(random.lognormvariate(-0.9, 0.3))
+        done[record.value] = loop.time()
+        return copied(record)
+
+    bench.publish(*(b"%d" % number for number in range(3000)))
+    async with running(bench, handler=handle, max_in_flight=100):
+        await until(lambda: len(bench.output()) == 3000)
+    waited = [
+        entry.written_at - done[entry.record.value]
+        for entries in bench.broker.committed_records("out").values()
+        for entry in entries
+        if entry.record is not None
+    ]
+    assert statistics.median(waited) < 0.15
+    assert max(waited) < 0.3

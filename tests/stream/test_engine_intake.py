@@ -2,8 +2,10 @@
 
 import asyncio
 
+from pipeline.model.errors import Unavailable
 from pipeline.model.records import DeadLetterReason
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
+from pipeline.stream.tenants import Tenants
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import GROUP, Bench, Gate, Notes, running, until
 
@@ -132,3 +134,65 @@ async def test_junk_of_one_publisher_closes_nothing_and_the_others_go_on() -> No
         await until(lambda: len(bench.output()) == 20 * 501)
         assert one.engine.status().is_ready
     assert notes.closed == []
+
+
+@virtual_time
+async def test_records_wait_until_their_tenant_can_be_found_and_none_is_lost() -> None:
+    bench, is_away, asked = Bench(partitions=2), True, 0
+    values = [b"%d" % number for number in range(40)]
+
+    async def find(record: Received) -> str:
+        nonlocal asked
+        asked += 1
+        if is_away and record.value in {b"3", b"17"}:
+            raise Unavailable("the registry is away", scope="place")
+        return "acme" if record.offset % 2 else "other"
+
+    seen: list[str] = []
+
+    async def handle(record: Received) -> Outcome:
+        seen.append(record.tenant)
+        return await bench.handler(record)
+
+    tenants = Tenants("field:tenant", lambda record: record.tenant, find=find)
+    bench.publish(*values)
+    async with running(bench, handler=handle, tenants=tenants, stuck_after=60) as one:
+        await asyncio.sleep(200)
+        assert 0 < len(bench.output()) < len(values)
+        assert asked < 600  # once a second of each partition, and not at every poll
+        assert one.engine.status().is_ready
+        is_away = False
+        await until(lambda: len(bench.output()) == len(values))
+    assert sorted(bench.output(), key=str) == sorted(values, key=str)
+    assert set(seen) == {"acme", "other"}
+
+
+@virtual_time
+async def test_a_search_for_a_tenant_that_never_ends_does_not_stop_polling() -> None:
+    bench, found = Bench(), asyncio.Event()
+
+    async def find(_: Received) -> str:
+        await found.wait()
+        return ""
+
+    tenants = Tenants("field:tenant", lambda record: record.tenant, find=find)
+    bench.publish(b"a")
+    async with running(bench, tenants=tenants, stuck_after=60) as one:
+        await asyncio.sleep(200)
+        assert bench.broker.group(GROUP).generation == 1
+        assert one.engine.status().is_ready
+        found.set()
+        await until(lambda: bench.output() == [b"a"])
+
+
+@virtual_time
+async def test_a_backlog_in_all_partitions_is_begun_in_all_of_them_at_once() -> None:
+    """60 partitions share 64 slots, and none waits for the whole of another one's backlog."""
+    bench = Bench(partitions=60)
+    bench.handler.seconds = 0.4
+    bench.publish(*(b"%d" % number for number in range(12_000)))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with running(bench, max_in_flight=64):
+        await until(lambda: len(bench.broker.group(GROUP).committed) == 60)
+        assert loop.time() - began < 3.0

@@ -101,6 +101,20 @@ def test_once_all_slots_are_taken_each_partition_has_its_share() -> None:
     assert flow().look(full | below | others)[0] == [*below, *others]
 
 
+def test_once_all_slots_are_taken_a_poll_brings_a_share_of_each() -> None:
+    loads = {f"{number}": Load(active=10) for number in range(60)}
+    assert flow().look(loads)[2] == 1024 // 60
+    is_free = {"idle": Load(), **{f"{number}": Load(active=2) for number in range(59)}}
+    assert flow().look(is_free)[2] >= 100
+
+
+def test_what_tenants_leave_in_kafka_is_passed_over_at_full_speed() -> None:
+    settings = StreamSettings(tenant_from="header:tenant")
+    made: Flow[str] = Flow(settings)
+    loads = {f"{number}": Load(active=settings.max_in_flight // 50) for number in range(60)}
+    assert made.look(loads)[2] == made.poll_records
+
+
 def test_large_records_are_polled_a_few_at_a_time() -> None:
     made = flow()
     assert made.look({"one": Load(held=1, held_bytes=1 << 18)})[1] == 3

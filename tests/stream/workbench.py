@@ -13,6 +13,7 @@ from pipeline.stream.intake import IntakeGate, Throttle
 from pipeline.stream.partition_worker import COMMIT_COUNT
 from pipeline.stream.protocols import Brokers, TopicPartition
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received, Rescue
+from pipeline.stream.tenants import Tenants
 from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers
 
 GROUP = "pipeline.stage"
@@ -176,6 +177,7 @@ class Bench:
         commit_count: int = COMMIT_COUNT,
         asks: str = "",
         handles_tombstones: bool = False,
+        tenants: Tenants | None = None,
         **settings: Any,  # noqa: ANN401 - any of StreamSettings
     ) -> "Running":
         """An engine that has not started."""
@@ -195,6 +197,7 @@ class Bench:
             commit_count=commit_count,
             asks=asks,
             handles_tombstones=handles_tombstones,
+            tenants=tenants,
         )
         return Running(engine, memory)
 

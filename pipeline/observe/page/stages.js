@@ -23,12 +23,43 @@ const COLUMNS = [
   number("Spent today", (stage) => own(stage, dollars(stage.spent.day ?? stage.cost_usd))),
 ];
 
-let table = null;
+const CERTIFICATES = [
+  { title: "Stage", kind: "name", show: name },
+  { title: "Certificate", kind: "words", show: certificate },
+  number("Labels", (stage) => count(stage.certificate.labels.stream ?? 0)),
+  number("Haiku wrong, below", (stage) => below(stage, "haiku")),
+  number("Sonnet wrong, below", (stage) => below(stage, "sonnet")),
+  number("All wrong, below", (stage) => below(stage, "stream")),
+  number("Alarm level", (stage) => share(stage.certificate.level)),
+  { title: "Not as certified", kind: "words",
+    show: (stage) => stage.certificate.distant.join(", ") },
+];
+
+let table = null, certificates = null;
 
 export function showStages(view) {
   table ??= new Table(byId("stages"), COLUMNS, (stage) => stage.name,
     "What each stage does at present");
-  table.show(view.stages.map((stage, index) => ({ ...stage, hue: index + 1 })));
+  const stages = view.stages.map((stage, index) => ({ ...stage, hue: index + 1 }));
+  table.show(stages);
+  const certified = stages.filter((stage) => stage.certificate);
+  byId("trust").hidden = !certified.length;
+  certificates ??= new Table(byId("certificates"), CERTIFICATES, (stage) => stage.name,
+    "What is certified of each stage, and what labels say since");
+  certificates.show(certified);
+}
+
+// 1 is what a bound is before labels say anything.
+function below(stage, scope) {
+  const bound = stage.certificate.errors_below[scope];
+  return bound === undefined || bound >= 1 ? "" : share(bound);
+}
+
+function certificate(stage, cell) {
+  const { state, alarm, stale_because: because } = stage.certificate;
+  cell.classList.toggle("bad", state === "stale");
+  cell.title = alarm ?? because ?? "";
+  return alarm ? `alarm: ${alarm}` : because ? `${state}: ${because}` : state;
 }
 
 // What Sonnet settles counts for the stage that the event came from.

@@ -103,19 +103,23 @@ def _readings(token: str) -> Iterable[Decimal]:
         yield Decimal(f"{whole}.{compact[at + 1 :]}")
 
 
-def quote_signals(quote: str, *texts: str | None) -> list[Signal]:
-    """Check that the quote an answer rests on occurs in one of the texts."""
+def quote_signals(quote: str, *texts: str | None, fields: tuple[str, ...] = ()) -> list[Signal]:
+    """Check that the quote that these fields rest on occurs in one of the texts."""
     if is_blank(quote):
-        return [Signal("evidence_not_found", 0.6, "The answer quotes nothing.")]
+        return [Signal("evidence_not_found", 0.6, "The answer quotes nothing.", fields)]
     if quotes_found([quote], *(text for text in texts if text))[0]:
         return []
-    return [Signal("evidence_not_found", 1.0, "What the answer quotes is not in the text.")]
+    detail = "What the answer quotes is not in the text."
+    return [Signal("evidence_not_found", 1.0, detail, fields)]
 
 
-def not_found(field: str) -> Signal:
-    return Signal("evidence_not_found", 0.9, f"{field}: not in the text.")
+def not_found(field: str, *fields: str) -> Signal:
+    """A value that is not there; `fields` of the result, where they are not called `field`."""
+    detail = f"{field}: not in the text."
+    return Signal("evidence_not_found", 0.9, detail, fields or (field,))
 
 
-def ambiguous(field: str) -> Signal:
-    """An amount that may well mean another one, such as `1,234`."""
-    return Signal("ambiguous_amount", 1.0, f"{field}: can be read in more than one way.")
+def ambiguous(field: str, *fields: str) -> Signal:
+    """An amount that may well mean another one, such as `1,234`; `fields` as of `not_found`."""
+    detail = f"{field}: can be read in more than one way."
+    return Signal("ambiguous_amount", 1.0, detail, fields or (field,))

@@ -190,6 +190,25 @@ def fold(text: str) -> str:
     return text.lower() if text.isascii() else text.translate(_FOLDING)
 
 
+class _FoldingInPlace(dict[int, str]):
+    """The same for each character that becomes one; the others stay in lower case, or as is."""
+
+    def __missing__(self, code: int) -> str:
+        options = (_FOLDING[code], chr(code).lower(), chr(code))
+        folded = next(each for each in options if len(each) == 1)
+        if code < _BEYOND_BASIC:
+            self[code] = folded
+        return folded
+
+
+_FOLDING_IN_PLACE = _FoldingInPlace()
+
+
+def fold_in_place(text: str) -> str:
+    """A text folded so that each of its characters stays in its place."""
+    return text.lower() if text.isascii() else text.translate(_FOLDING_IN_PLACE)
+
+
 _DAMAGE_WEIGHT = 5
 """A text of which a tenth is damaged has lost words: strength 0.5. A fifth of it leaves little."""
 _LEAST_STRENGTH = 0.1
@@ -198,6 +217,7 @@ _WRONGLY_DECODED = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac.|\u00e
 """UTF-8 that was read as Latin-1 or Windows-1252."""
 _NO_CHARACTERS = frozenset({"Cc", "Cn", "Co", "Cs"})
 Legibility = Literal["legible", "partly", "illegible"]
+_LANGUAGE = ("language",)
 
 
 def legibility_signals(legibility: Legibility) -> list[Signal]:
@@ -254,9 +274,11 @@ def language_signals(language: str, expected: Collection[str], *texts: str | Non
     """
     code = known_language(language)
     if code is None:
-        return [Signal("unknown_language", 0.6, "language: not a code of ISO 639-1.")]
+        return [Signal("unknown_language", 0.6, "language: not a code of ISO 639-1.", _LANGUAGE)]
     if expected and code not in expected:
-        return [Signal("unknown_language", 1.0, f"language: {code} is not expected here.")]
+        return [
+            Signal("unknown_language", 1.0, f"language: {code} is not expected here.", _LANGUAGE)
+        ]
     text = "".join(text[:_SCRIPT_LOOKED_AT] for text in texts if text)
     if text.isascii() or code not in _SCRIPTS:
         return []
@@ -270,7 +292,9 @@ def language_signals(language: str, expected: Collection[str], *texts: str | Non
     own = sum(scripts[script] for script in {*_SCRIPTS[code], _LATIN})
     if scripts.total() - own <= _LEAST_SHARE * scripts.total():
         return []
-    return [Signal("unknown_language", 0.8, f"language: {code} is not written like this.")]
+    return [
+        Signal("unknown_language", 0.8, f"language: {code} is not written like this.", _LANGUAGE)
+    ]
 
 
 TOKENS_PER_BYTE = 0.4

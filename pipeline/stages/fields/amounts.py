@@ -85,6 +85,7 @@ class _Plain(dict[int, str]):
 
 
 _PLAIN = _Plain({ord(char): sign for sign, chars in _SIGNS.items() for char in chars})
+_IN_PLACE = _Plain({code: sign or chr(code) for code, sign in _PLAIN.items()})
 # The point of "Rs.500" shortens a word.
 _AMOUNT = re.compile(
     rf"(\D*?)((?:(?<![^\W\d_])(?<!/)[.,{ARABIC_DECIMAL}])?\d(?:[\d.,'{ARABIC_DECIMAL} ]*\d)?)(\D*)"
@@ -203,6 +204,11 @@ def digits_read(digits: str, currency: str | None = None) -> tuple[AmountReading
 def normal_digits(text: str) -> str:
     """The text with the digits and separators of all scripts as `0` to `9`, `.`, `,` and `'`."""
     return text.translate(_PLAIN)
+
+
+def digits_in_place(text: str) -> str:
+    """The same, each character in its place: what has no width stays as it is."""
+    return text if text.isascii() else text.translate(_IN_PLACE)
 
 
 def magnitudes_after(word: str) -> frozenset[int]:

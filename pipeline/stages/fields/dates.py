@@ -54,16 +54,23 @@ class DateForms:
 
     def has(self, day: date) -> bool:
         """Whether the text names a day; whether day or month comes first does not matter."""
-        if self._matches(_in_numbers(day)):
-            return True
+        return next(self.places(day), None) is not None
+
+    def places(self, day: date) -> Iterator[tuple[int, int]]:
+        """Where in the text the day is named, start and end; some may be within others."""
+        yield from self._found(_in_numbers(day))
         eras = {str(day.year - first) for first, _ in _ERAS if day.year > first}
         years = eras | {str(day.year), f"{day.year % 100:02}", str(day.year + _BUDDHIST)}
-        for tokens, at in self._around(day.day):
+        for found, at in self._around(day.day):
+            tokens = [each[0] for each in found]
             for step in (1, -1):
                 month = _month_beside(tokens, at, step, day.month)
-                if month is not None and _is_year(tokens, min(at, month), max(at, month), years):
-                    return True
-        return False
+                if month is None:
+                    continue
+                first, last = min(at, month), max(at, month)
+                if _is_year(tokens, first, last, years):
+                    first, last = _with_year(tokens, first, last, years)
+                    yield found[first].start(), found[last].end()
 
     def has_without_year(self, day: date) -> bool:
         """The same, and whether it has the day and month in numbers alone, as in 5.3."""
@@ -81,22 +88,27 @@ class DateForms:
         if months > 0 and end.day == min(start.day, monthrange(end.year, end.month)[1]):
             terms.append(("month", months))
         return days >= 0 and any(
-            _is_term(unit, tokens, at)
+            _is_term(unit, [each[0] for each in found], at)
             for unit, count in terms
-            for tokens, at in self._around(count)
+            for found, at in self._around(count)
         )
 
     def _matches(self, pattern: re.Pattern[str]) -> bool:
-        """Search piece by piece: a search holds up all threads for as long as it takes."""
-        starts = range(0, len(self._text) + 1, _PIECE)
-        return any(pattern.search(self._text, at, at + _PIECE + _WINDOW) for at in starts)
+        return next(self._found(pattern), None) is not None
 
-    def _around(self, number: int) -> Iterator[tuple[list[str], int]]:
+    def _found(self, pattern: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+        """Search piece by piece: a search holds up all threads for as long as it takes."""
+        for at in range(0, len(self._text) + 1, _PIECE):
+            for match in pattern.finditer(self._text, at, at + _PIECE + _WINDOW):
+                yield match.span()
+
+    def _around(self, number: int) -> Iterator[tuple[list[re.Match[str]], int]]:
         """The words around each place of a number, and which of them the number is."""
         found = re.finditer(rf"(?<!\d)0?{number}(?!\d)", self._text)
         for match, _ in zip(found, range(_MOST_PLACES), strict=False):
-            before = _TOKEN.findall(self._text[max(0, match.start() - _WINDOW) : match.start()])
-            after = _TOKEN.findall(self._text[match.start() : match.end() + _WINDOW])
+            begin, end = match.span()
+            before = list(_TOKEN.finditer(self._text, max(0, begin - _WINDOW), begin))
+            after = _TOKEN.finditer(self._text, begin, end + _WINDOW)
             yield [*before, *after], len(before)
 
 
@@ -118,6 +130,17 @@ def _is_year(tokens: list[str], start: int, end: int, years: set[str]) -> bool:
         return True
     beside = tokens[end + 1 : end + 2] + [each for each in before[-1:] if len(each) == _FOUR]
     return not any(each.isdecimal() and len(each) in {2, _FOUR} for each in beside)
+
+
+def _with_year(tokens: list[str], start: int, end: int, years: set[str]) -> tuple[int, int]:
+    """From the first to the last token of a date: its day, its month and, if it has one, a year."""
+    after = range(end + 1, min(len(tokens), end + 1 + _BESIDE))
+    before = range(start - 1, max(-1, start - 1 - _BESIDE), -1)
+    for places in (after, before):
+        number = next((at for at in places if tokens[at].isdecimal()), None)
+        if number is not None and tokens[number] in years:
+            return min(start, number), max(end, number)
+    return start, end
 
 
 def _is_term(unit: str, tokens: list[str], at: int) -> bool:

@@ -4,7 +4,7 @@ An answer holds them as strings, empty where the content does not say: nullable 
 up the unions that the API takes, and no digit is lost to a float.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -20,7 +20,9 @@ from pydantic import (
 
 from pipeline.config import ExtraField
 from pipeline.model.questions import Signal
+from pipeline.model.records import Evidence
 from pipeline.stages.checks.evidence import ambiguous, not_found, quotes_found
+from pipeline.stages.checks.places import Places, Span, copied_from
 from pipeline.stages.checks.text_index import TextIndex
 from pipeline.stages.checks.text_quality import stated
 from pipeline.stages.fields.amounts import format_amount, read_amount
@@ -57,10 +59,14 @@ _DecimalString = Annotated[
 
 
 class FieldExtractor:
-    """The further fields of a stage, as the settings have them; there may be none."""
+    """The further fields of a stage, as the settings have them; there may be none.
 
-    def __init__(self, fields: Sequence[ExtraField]) -> None:
+    `within` is what their names begin with as fields of the stage's result.
+    """
+
+    def __init__(self, fields: Sequence[ExtraField], *, within: str = f"{FIELDS}.") -> None:
         self._fields = tuple(fields)
+        self._within = within
         types: dict[str, Any] = {
             field.name: (_type_of(field), Field(description=" ".join(field.description.split())))
             for field in fields
@@ -140,15 +146,16 @@ class FieldExtractor:
         found: list[Signal] = []
         for field in self._fields:
             name, values = f"{FIELDS}.{field.name}", said[field.name]
+            about = (self._within + field.name,)
             if not values:
                 if field.required:
-                    found.append(Signal("missing_field", 0.8, f"{name}: empty."))
+                    found.append(Signal("missing_field", 0.8, f"{name}: empty.", about))
             elif field.type != "list" and _value(field, values[0]) is None:
-                found.append(Signal("implausible", 0.9, f"{name}: not a {field.type}."))
+                found.append(Signal("implausible", 0.9, f"{name}: not a {field.type}.", about))
         text = "\n".join(text for text in texts if text)
         index = TextIndex(text) if text else None
         found += [
-            ambiguous(f"{FIELDS}.{field.name}")
+            ambiguous(f"{FIELDS}.{field.name}", self._within + field.name)
             for field in self._fields
             if field.type in _NUMBERS and not _is_plain(field, said[field.name], index)
         ]
@@ -161,8 +168,25 @@ class FieldExtractor:
         for field in quoted:
             others = (value for value in said[field.name] if value not in copied)
             if not all(_is_there(field, value, index) for value in others):
-                found.append(not_found(f"{FIELDS}.{field.name}"))
+                found.append(not_found(f"{FIELDS}.{field.name}", self._within + field.name))
         return found
+
+    def evidence(
+        self, answer: Answer, *texts: Places, within: str = f"/{FIELDS}"
+    ) -> Iterator[Evidence]:
+        """Where the texts hold what is published; `within` is where a result has the fields."""
+        published = self.read(answer)
+        for field in self._fields:
+            pointer, value = f"{within}/{field.name}", published[field.name]
+            if isinstance(value, list):
+                for at, each in enumerate(value):
+                    yield from copied_from(texts, f"{pointer}/{at}", each)
+                continue
+            found = [(text, spans) for text in texts if (spans := _places(field, value, text))]
+            if len(found) == 1:
+                [(text, spans)] = found
+                beside = text.alike(field.name) if len(spans) > 1 else []
+                yield from text.evidence(pointer, spans, *beside)
 
     def _said(self, answer: Answer) -> dict[str, list[str]]:
         values = getattr(answer, FIELDS, None)
@@ -232,6 +256,17 @@ def _is_there(field: ExtraField, value: str, index: TextIndex) -> bool:
     if field.type == "date" and (day := parse_date(value)) is not None:
         return index.has_date(day) or index.has_day_without_year(day)
     return True
+
+
+def _places(field: ExtraField, value: object, text: Places) -> list[Span]:
+    """Where a text has a published value; nowhere for what was chosen, or is not known."""
+    if field.type == "text" and isinstance(value, str):
+        return text.of_copy(value)
+    if field.type in _NUMBERS and isinstance(value, str | int):
+        return text.of_number(Decimal(value))
+    if field.type == "date" and isinstance(value, str):
+        return text.of_date(date.fromisoformat(value))
+    return []
 
 
 def _is_plain(field: ExtraField, said: Sequence[str], index: TextIndex | None) -> bool:

@@ -26,10 +26,17 @@ from PIL import Image as Pillow
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import Pdf, Text
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files.decoding import READY, Channel, Job, Prepared, cannot_be_decoded
+from pipeline.stages.files.decoding import (
+    READY,
+    TEXT_LAYER,
+    Channel,
+    Job,
+    Prepared,
+    cannot_be_decoded,
+)
 from pipeline.stages.files.media import TEXT_TYPES, PictureType, TextType
 from pipeline.stages.files.office import document_text
-from pipeline.stages.files.pages import cut_pdf, name_of, show_pages
+from pipeline.stages.files.pages import cut_pdf, draw_page, name_of, show_pages, text_layer
 from pipeline.stages.files.pdfs import prepare_pdf
 from pipeline.stages.files.pictures import (
     PictureFile,
@@ -149,6 +156,9 @@ def prepare(job: Job, *, memory: int | None = None) -> Prepared:
     try:
         if job.purpose == "send":
             return _prepared(job, memory)
+        if job.purpose == "view":
+            page = job.pages[0][0]
+            return draw_page(_prepared(job, memory), page, job.limits.image_long_edge, job.field)
         return _of_pages(job, _prepared(job, memory))
     except InvalidEvent:
         raise
@@ -166,7 +176,9 @@ def _prepared(job: Job, memory: int | None) -> Prepared:
     max_pages, field = job.limits.max_pdf_pages, job.field
     match job.media_type:
         case "application/pdf":
-            return (prepare_pdf(job.data, max_pages, field=field, attached=job.attached),)
+            pdf = prepare_pdf(job.data, max_pages, field=field, attached=job.attached)
+            text = text_layer(pdf.data) if pdf.attached else ""
+            return (pdf, Text(TEXT_LAYER, text)) if text else (pdf,)
         case "image/tiff":
             return prepare_tiff(job.data, limits, max_pages, field=field)
         case "image/webp":

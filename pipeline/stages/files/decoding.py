@@ -71,17 +71,20 @@ class FileLimits:
     max_text_chars: int = 200_000
 
 
-Purpose = Literal["send", "show_pages", "cut"]
+Purpose = Literal["send", "show_pages", "cut", "view"]
+TEXT_LAYER = "text layer"
+"""The name of the text of a PDF file to which XML is attached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One file to check and prepare; `field` is where the event has it, for error messages.
 
-    If `attached`, the XML files in a PDF file are wanted, too.
+    If `attached`, the XML files in a PDF file are wanted, too, and where there are some its text:
+    it comes as a part of its own.
 
     It is made what is sent or, for a file of pages, what shows where documents begin in it, or a
-    PDF file of each of the `pages`.
+    PDF file of each of the `pages`; or a picture of the first of them, for a person to look at.
     """
 
     data: bytes = dataclass_field(repr=False)

@@ -507,8 +507,9 @@ class Files:
         if not self._settings.split:
             return None
         if find_spec("pypdfium2") is None:
-            needed = "needs the extra split: pip install 'haiku-pipeline[split]'."
-            raise UsageError(f"stages.{stage}.split {needed}")
+            raise UsageError(
+                f"stages.{stage}.split needs the extra split: pip install 'haiku-pipeline[split]'."
+            )
         return Splitter(stage, self)
 
     def open(self, event: FileEvent) -> decoding.Prepared:
@@ -537,6 +538,14 @@ class Files:
         shown = self._decoded(event, "show_pages")
         return () if isinstance(shown, bytes) else shown
 
+    def view(self, event: FileEvent, page: int, long_edge: int) -> decoding.Prepared | bytes:
+        """What a person sees of an event's file: how many pages, and a picture of one; or its text.
+
+        Pages count from 1; `long_edge` is in pixels. Of XML its bytes. Raises what `open` does.
+        """
+        limits = replace(self._limits, image_long_edge=long_edge)
+        return self._decoded(event, "view", ((page, page),), limits)
+
     def cut(self, event: FileT, parts: Sequence[decoding.Pages]) -> Sequence[FileT]:
         """The same event, once with each of the parts as its file.
 
@@ -552,22 +561,28 @@ class Files:
         ]
 
     def _decoded(
-        self, event: FileEvent, purpose: decoding.Purpose, pages: tuple[decoding.Pages, ...] = ()
+        self,
+        event: FileEvent,
+        purpose: decoding.Purpose,
+        pages: tuple[decoding.Pages, ...] = (),
+        limits: decoding.FileLimits | None = None,
     ) -> decoding.Prepared | bytes:
+        how: dict[str, Any] = {"purpose": purpose, "pages": pages, "limits": limits or self._limits}
         if event.file is not None:
-            file = event.file
-            return self._prepared(file.data, file.media_type, "file", purpose, pages)
+            return self._prepared(event.file.data, event.file.media_type, "file", **how)
         with self._fetches:
             data = self._claims.fetch(event.uri or "", max_bytes=self._settings.max_event_bytes)
-            return self._prepared(data, "", "uri", purpose, pages)
+            return self._prepared(data, "", "uri", **how)
 
     def _prepared(
         self,
         data: bytes,
         declared: str,
         field: str,
+        *,
         purpose: decoding.Purpose,
         pages: tuple[decoding.Pages, ...],
+        limits: decoding.FileLimits,
     ) -> decoding.Prepared | bytes:
         media_type = self._checked_type(data, declared, field)
         if media_type == XML:
@@ -578,7 +593,7 @@ class Files:
             and media_type == PDF
             and may_have_attachments(data)
         )
-        job = decoding.Job(data, media_type, field, self._limits, purpose, pages, attached)
+        job = decoding.Job(data, media_type, field, limits, purpose, pages, attached)
         return tuple(
             replace(part, text=visible(part.text)) if isinstance(part, Text) else part
             for part in self._decode(job)

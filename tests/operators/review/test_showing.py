@@ -104,14 +104,14 @@ def test_empty_values_are_seen() -> None:
 def test_the_file_of_an_event_can_be_looked_at(tmp_path: Path) -> None:
     data = base64.b64encode(b"%PDF-1.7 ...").decode()
     made = case(event={"id": "I-1", "file": {"media_type": "application/pdf", "data": data}})
-    assert save_file(made, tmp_path / "out.pdf") == 12
+    assert save_file(made.review.event, tmp_path / "out.pdf") == 12
     assert (tmp_path / "out.pdf").read_bytes() == b"%PDF-1.7 ..."
     with pytest.raises(UsageError, match="brings no file"):
-        save_file(case(), tmp_path / "none")
+        save_file(case().review.event, tmp_path / "none")
     with pytest.raises(UsageError, match="base64"):
-        save_file(case(event={"file": {"data": "?"}}), tmp_path / "none")
+        save_file({"file": {"data": "?"}}, tmp_path / "none")
     with pytest.raises(UsageError, match="cannot be written"):
-        save_file(made, tmp_path / "no" / "such" / "folder")
+        save_file(made.review.event, tmp_path / "no" / "such" / "folder")
 
 
 @pytest.mark.parametrize(

@@ -127,3 +127,11 @@ def test_the_record_says_that_a_person_decided_and_carries_the_rest_on() -> None
 def test_an_answer_that_the_stage_would_not_publish_any_more_is_left_out() -> None:
     assert published(haiku_result={"intent": "billing"})["escalation"]["haiku_result"] is None
     assert published(haiku_result=None)["escalation"]["haiku_result"] is None
+
+
+def test_evidence_stays_of_what_a_person_left_as_sonnet_had_it() -> None:
+    place = {"source": "text", "input": "body", "start": 0, "end": 7, "quote": "Charged"}
+    fields = ["/intent", "/summary", "", "/"]
+    value = published(evidence=[{"field": field, **place} for field in fields])
+    assert value["evidence"] == [{"field": "/summary", **place}]
+    assert "evidence" not in published()
