@@ -263,11 +263,6 @@ class KafkaBrokers:
     def starts_at_end(self) -> bool:
         return self.kafka.auto_offset_reset == "latest"
 
-    @property
-    def eviction_notice(self) -> float:
-        """The answer to the next heartbeat brings it; half an interval is for its way."""
-        return 1.5 * self.kafka.heartbeat_interval
-
     def consumer(
         self, group: str, topics: Sequence[str], *, pattern: str | None = None, asks: str = ""
     ) -> KafkaConsumer:

@@ -27,6 +27,7 @@ from pipeline.kafka.assignor import Assignor
 from pipeline.kafka.batches import ReadRecord, received
 from pipeline.kafka.connection import client_options, stop_consumer
 from pipeline.kafka.fetching import DeferredBatches, ReadLimit, fetch_in_turns
+from pipeline.kafka.membership import Membership
 from pipeline.stream.protocols import (
     BrokerError,
     BrokersUnavailable,
@@ -127,6 +128,8 @@ class KafkaConsumer:
         self._next: dict[KafkaPartition, int] = {}
         self._forbidden: tuple[str, float] | None = None
         self._commits = CommitGate()
+        self._membership = Membership(kafka.session_timeout)
+        self.confirmed = self._membership.confirmed
         self._asks = asks
         # The assignor needs a listener, which is there once the consumer starts.
         self._assignors: list[Assignor] = []
@@ -172,6 +175,7 @@ class KafkaConsumer:
             raise BrokerError(f"{self._what} cannot be consumed: {self.trouble()}.") from error
         except KafkaError as error:
             raise _refused(self._what, error) from error
+        self._note_heartbeats()
 
     async def close(self) -> None:
         try:
@@ -302,11 +306,27 @@ class KafkaConsumer:
 
     def end_rebalance(self) -> None:
         """It was: what was kept of other partitions is of no use any more."""
+        self._membership.confirm(asyncio.get_running_loop().time())
         assigned = self._client.assignment()
         self._paused &= assigned
         for partition in set(self._deferred.partitions) - assigned:
             self._deferred.drop(partition)
         self._commits.open()
+
+    def _note_heartbeats(self) -> None:
+        """Learn when each that the group took was sent; aiokafka has no public way to it."""
+        coordinator = self._client._coordinator  # noqa: SLF001
+        beat = coordinator._do_heartbeat  # noqa: SLF001
+        now = asyncio.get_running_loop().time
+
+        async def noted() -> bool:
+            sent = now()
+            is_taken: bool = await beat()
+            if is_taken:
+                self._membership.confirm(sent)
+            return is_taken
+
+        coordinator._do_heartbeat = noted  # noqa: SLF001
 
     def _generation(self) -> int:
         # There is no public way to it.

@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 RENEW_AFTER = 0.55
 """Of a session. Just above the share after which tokens are fetched again: a session that began
 with a token is renewed with the next, and where that is not to be had, there is time left."""
+_RETRY_AFTER = 0.05
+"""Of a session that could not be made longer, as there was no other token yet."""
+_SAME = 0.5
+"""Seconds by which two ends of the same token may differ, as they are measured."""
 _AT_LEAST = 1.1
 """Seconds between two authentications; brokers refuse a second one within a second."""
 _OF_AUTHENTICATION = (ApiVersionRequest, SaslHandShakeRequest, SaslAuthenticateRequest)
@@ -46,6 +50,7 @@ _Send = Callable[[AIOKafkaConnection, Any, bool], Awaitable[Any]]
 class _Session:
     lifetime: float  # seconds
     renew_at: float  # on the monotonic clock
+    ends: float = -math.inf
     renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -80,8 +85,10 @@ def with_sessions(send: _Send, *, now: Callable[[], float] = time.monotonic) -> 
         lifetime = getattr(response, "session_lifetime_ms", 0) / 1000
         if lifetime > 0:
             session = _sessions.setdefault(connection, _Session(0.0, 0.0))
-            session.lifetime = lifetime
-            session.renew_at = now() + max(_AT_LEAST, RENEW_AFTER * lifetime)
+            ends = now() + lifetime
+            share = RENEW_AFTER if ends > session.ends + _SAME else _RETRY_AFTER
+            session.lifetime, session.ends = lifetime, ends
+            session.renew_at = now() + max(_AT_LEAST, share * lifetime)
         return response
 
     async def send_renewed(

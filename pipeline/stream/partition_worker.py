@@ -169,6 +169,7 @@ class PartitionWorker:
         self._awaited = 0
         self._lost_because: str | None = None
         self._is_failing = False
+        self._fenced_at: float | None = None
         self._reported: tuple[OffsetFault, Committed | None] | None = None
         self.workload = self._new_workload(CommitPoint(0, 0), is_new=False)
         self.last_progress = self.last_asked = self._now()
@@ -309,10 +310,8 @@ class PartitionWorker:
             await self._serve()
         except (BrokerError, LedgerUnreadable) as error:
             self._note_problem(error)
-            # A member that was taken for dead learns so from its next heartbeat: starting again
-            # before that would fence the new owner.
-            is_fenced = isinstance(error, Fenced)
-            await self._back_off(self._context.brokers.eviction_notice if is_fenced else 0.0)
+            self._fenced_at = self._now() if isinstance(error, Fenced) else None
+            await self._back_off()
 
     async def _serve(self) -> None:
         context = self._context
@@ -354,6 +353,8 @@ class PartitionWorker:
     async def _start(self, session: PartitionWriter) -> None:
         """The order matters: what is committed is final only after the session has started."""
         context = self._context
+        # It fences whoever serves the partition, which is not for a member that was taken for dead.
+        await context.consumer.confirmed(self._fenced_at)
         await session.start()
         committed = await context.reader.committed(self.partition)
         bounds = await context.reader.bounds(self.partition)
@@ -538,9 +539,9 @@ class PartitionWorker:
             _log.warning("%s", sentence)
         self.problem = sentence
 
-    async def _back_off(self, at_least: float = 0.0) -> None:
+    async def _back_off(self) -> None:
         """Wait before something is tried again; being asked to leave cuts it short once."""
-        pause = max(self._retry, at_least)
+        pause = self._retry
         self._retry = min(self._retry * 2, _RETRY_LONGEST)
         if self.is_leaving:
             await asyncio.sleep(pause)

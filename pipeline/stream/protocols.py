@@ -135,6 +135,13 @@ class Consumer(Protocol):
         """Have the group assigned again: something was released, or this member asks otherwise."""
         ...
 
+    async def confirmed(self, since: float | None = None) -> None:
+        """Return once the group has confirmed that this member is in it.
+
+        That is after `since` (loop time), or without it within the session's time-out.
+        """
+        ...
+
     async def poll(
         self,
         partitions: Collection[TopicPartition],
@@ -252,11 +259,6 @@ class Brokers(Protocol):
     @property
     def starts_at_end(self) -> bool:
         """Whether a group that committed nothing skips what is there already."""
-        ...
-
-    @property
-    def eviction_notice(self) -> float:
-        """Seconds in which a member that was taken for dead surely learns of it."""
         ...
 
     def consumer(

@@ -17,6 +17,7 @@ from typing import Literal, Protocol, TypeVar
 
 from pipeline.config import Delivery
 from pipeline.kafka.consumer import CommitGate
+from pipeline.kafka.membership import Membership
 from pipeline.kafka.reader import End, Start
 from pipeline.kafka.topics import Subscription
 from pipeline.stream.balance import NEVER, Claim
@@ -165,6 +166,8 @@ class MemoryConsumer:
         self._generation = Generation(0, ())
         self._positions: dict[TopicPartition, int] = {}
         self._commits = CommitGate()
+        self._membership = Membership(self.session_timeout)
+        self.confirmed = self._membership.confirmed
         self._is_settled = asyncio.Event()
         self._must_rejoin = asyncio.Event()
         self._changed = asyncio.Event()
@@ -326,6 +329,7 @@ class MemoryConsumer:
                 joining = await self.link.request("join", join)
                 await asyncio.wait([joining])
                 if not joining.cancelled():
+                    self._membership.confirm(asyncio.get_running_loop().time())
                     return joining.result()
             except UnknownMember:
                 listener.on_lost()
@@ -344,8 +348,11 @@ class MemoryConsumer:
             if self._subscribed != self._topics_now():
                 self._must_rejoin.set()
             beat = partial(self._members.heartbeat, self.link.process, number)
+            sent = asyncio.get_running_loop().time()
             with suppress(Lost, Refused):
-                if not await self.link.request("heartbeat", beat):
+                if await self.link.request("heartbeat", beat):
+                    self._membership.confirm(sent)
+                else:
                     self._must_rejoin.set()
 
     def _topics_now(self) -> frozenset[str]:
@@ -544,7 +551,6 @@ class MemoryBrokers:
 
     def __post_init__(self) -> None:
         self.link = Link(self.process, self.faults or NoFaults())
-        self.eviction_notice = self.session_timeout / 2  # the answer to the next heartbeat says so
 
     def consumer(
         self, group: str, topics: Sequence[str], *, pattern: str | None = None, asks: str = ""

@@ -2,7 +2,7 @@
 
 Brokers take OAUTHBEARER alone and close a connection on which a request comes after its token's
 end. Meanwhile replicas are ended and killed, so that groups form and transactions are settled
-across such ends, and for nearly half a token's life there are no tokens. Nothing may be lost,
+across such ends, and for two fifths of a token's life there are no tokens. Nothing may be lost,
 doubled, out of order or repeated but for the kills, and brokers may hardly ever have had to close a
 connection.
 """
@@ -66,7 +66,7 @@ class Expiring:
 
     seconds: float = 360.0
     token_seconds: float = 10.0
-    away_seconds: float = 4.5
+    away_seconds: float = 4.0
     rounds: int = 6
     rate: float = 40.0
     partitions: int = 12

@@ -19,7 +19,8 @@ UNEXPLAINED_AT_MOST = 0.001
 """Of the calls that were made."""
 RECENTLY = 0.25
 """Seconds before its process ended in which an answer may have come that was not committed: a
-partition commits every 200 ms (`stream.commit_interval`), and a commit takes a while."""
+partition commits every 200 ms (`stream.commit_interval`), and a commit takes a while. Time in
+which brokers were away does not count, since nothing could be committed then."""
 
 
 class Kind(StrEnum):
@@ -76,6 +77,7 @@ class Fault:
         woke: When a frozen process went on.
         noticed: When it must have learned that it had been taken for dead.
         epoch: How many moves of the group came before it.
+        away: From when until when brokers may not have taken a commit.
     """
 
     kind: Kind
@@ -85,6 +87,7 @@ class Fault:
     woke: float | None = None
     noticed: float | None = None
     epoch: int = 0
+    away: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,8 @@ class Exposure:
         uncommitted: Calls that had begun and whose outcome was not committed.
         in_vain: Calls that a frozen process began after it woke, before it could know, about what
             others asked, too.
-        recent: Calls that were in flight, or answered in the last `RECENTLY` seconds.
+        recent: Calls that were in flight or answered in the last `RECENTLY` seconds; where brokers
+            were away then, uncommitted ones since `RECENTLY` seconds before that, too.
     """
 
     fault: Fault
@@ -120,7 +124,7 @@ class Repetitions:
             of the group asked for.
         bound: The sum over all kills of processes of what was in flight and uncommitted; for one
             that was frozen, at its freezing and at the moment when it noticed.
-        recent: The same sum of what was in flight or answered in the last `RECENTLY` seconds.
+        recent: The same sum of what was in flight or has just been answered.
         unexplained: Questions that were asked more often than faults endangered their calls.
     """
 
@@ -152,6 +156,7 @@ def exposures(
         calls: Those that were paid.
         written: By event, tier and epoch, when the outcome that was committed was written.
     """
+    faults = list(faults)
     by_caller: dict[str, list[Call]] = defaultdict(list)
     callers: dict[Question, set[str]] = defaultdict(set)
     for call in calls:
@@ -168,7 +173,12 @@ def exposures(
             if written.get((call.question.event, call.question.tier, fault.epoch), float("inf"))
             > fault.at
         )
-        recent = frozenset(call for call in sent if call.ended > fault.at - RECENTLY)
+        since = _last_commit_possible(fault.at, faults) - RECENTLY
+        recent = frozenset(
+            call
+            for call in sent
+            if call.ended > fault.at - RECENTLY or (call in uncommitted and call.ended > since)
+        )
         in_vain = frozenset[Call]()
         if fault.woke is not None and fault.noticed is not None:
             in_vain = frozenset(
@@ -178,6 +188,15 @@ def exposures(
             )
         found.append(Exposure(fault, uncommitted, in_vain, recent))
     return found
+
+
+def _last_commit_possible(at: float, faults: Iterable[Fault]) -> float:
+    """The moment, or the last one before it at which no broker was away or had just come back."""
+    away = sorted((fault.away for fault in faults if fault.away is not None), reverse=True)
+    for began, ended in away:
+        if began < at < ended + RECENTLY:
+            at = began
+    return at
 
 
 def repetitions(

@@ -88,10 +88,13 @@ class Injector:
     async def _end_broker(self, planned: Planned) -> None:
         """End a node; once it is back and in sync, give it its leaderships again."""
         cleanly = planned.kind is Kind.BROKER_STOP
+        began = time.time()
         at = await self._cluster.end(planned.target, cleanly=cleanly, down=planned.down)
-        node = f"node {planned.target + 1}"
-        self.done.append(Fault(planned.kind, node, None, at))
         await self._cluster.heal()
+        node = f"node {planned.target + 1}"
+        whole = time.time()
+        self.done.append(Fault(planned.kind, node, None, at, away=(began, whole)))
         if self._cluster.size > 1:
             await self._cluster.move_leaders()
-            self.done.append(Fault(Kind.LEADERS, node, None, time.time()))
+            moved = time.time()
+            self.done.append(Fault(Kind.LEADERS, node, None, moved, away=(whole, moved)))

@@ -123,3 +123,22 @@ def test_no_more_may_be_repeated_than_was_in_flight_or_has_just_been_answered() 
     assert not found.unexplained
     assert not found.ok
     assert repetitions(calls[1:2] + calls[3:], exposed).ok
+
+
+def test_what_could_not_be_committed_while_a_broker_was_away_counts_as_just_answered() -> None:
+    calls = [call("a", "r", 0.1), call("b", "r", 1.0), call("c", "r", 1.1)]
+    written = {("c", "haiku", 0): 1.5}
+    broker = Fault(Kind.BROKER_KILL, "node 1", None, 1.1, away=(1.0, 4.0))
+    apart = replace(broker, at=3.1, away=(3.0, 4.0))
+    [exposure, _] = exposures([kill("r", 2.0), broker], calls, written)
+    assert {each.question.event for each in exposure.recent} == {"b"}
+    [exposure, _] = exposures([kill("r", 2.0), apart], calls, written)
+    assert not exposure.recent
+
+
+def test_brokers_that_are_away_one_after_the_other_are_away_from_the_first_on() -> None:
+    calls = [call("a", "r", 1.0), call("b", "r", 0.3)]
+    away = [(1.0, 3.0), (3.1, 5.0)]
+    brokers = [Fault(Kind.LEADERS, "node 1", None, end, away=(begin, end)) for begin, end in away]
+    [exposure, *_] = exposures([kill("r", 4.0), *brokers], calls, {})
+    assert {each.question.event for each in exposure.recent} == {"a"}

@@ -86,6 +86,19 @@ async def test_a_request_late_in_a_session_waits_for_another_proof() -> None:
     assert connection.sent == [*PROVEN, ASKED] * 3
 
 
+async def test_where_there_is_no_other_token_yet_it_is_asked_for_again_soon() -> None:
+    connection = await connected(10_000)
+    connection.now += 5.5
+    connection.session_ms = 4_500
+    await connection.send(MetadataRequest([]))
+    connection.now += 1.1
+    connection.session_ms = 10_000
+    for _ in range(2):
+        await connection.send(MetadataRequest([]))
+        connection.now += 5.4
+    assert connection.sent == [*PROVEN, ASKED] * 2 + [ASKED]
+
+
 async def test_a_connection_that_was_idle_past_the_end_proves_it_then() -> None:
     connection = await connected(10_000)
     connection.now += 3600

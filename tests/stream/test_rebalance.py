@@ -171,6 +171,42 @@ async def test_a_process_that_was_frozen_and_replaced_publishes_nothing() -> Non
     await two.stop()
 
 
+class LostStart(LostHeartbeats):
+    """The first answer to where a partition starts is lost as well."""
+
+    has_asked = False
+
+    def next(self, process: str, request: str) -> Fault:
+        if request == "fetch_offset" and not self.has_asked:
+            self.has_asked = True
+            return Fault(before=0.1, loss="response")
+        return super().next(process, request)
+
+
+@virtual_time
+async def test_a_process_that_was_frozen_while_it_started_a_partition_starts_it_no_more() -> None:
+    bench, others = Bench(), Notes()
+    faults = LostStart()
+    one = bench.engine(faults=faults).start()
+    await until(lambda: faults.has_asked)
+    one.brokers.link.freeze()
+    faults.are_lost = True
+    two = bench.engine(process="two", observer=others).start()
+    bench.publish(b"a")
+    await until(lambda: bench.output() == [b"a"])
+    one.brokers.link.thaw()
+    await asyncio.sleep(5)
+    bench.publish(b"b")
+    await until(lambda: b"b" in bench.output())
+    faults.are_lost = False
+    await asyncio.sleep(5)
+    assert bench.output() == [b"a", b"b"]
+    # Starting it would have fenced the new owner.
+    assert others.failed == {}
+    await one.stop()
+    await two.stop()
+
+
 @virtual_time
 async def test_a_transaction_that_took_too_long_is_looked_up_and_done_again() -> None:
     """Brokers fence a producer for that too, although its partition is still its own."""
