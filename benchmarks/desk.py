@@ -20,8 +20,9 @@ from benchmarks.goals import Part, Table, at_most
 from benchmarks.report import conclude, parser
 from pipeline.config import DeskSettings, Settings
 from pipeline.desk.access import open_access
+from pipeline.desk.kafka import Kafka
 from pipeline.desk.queue import ReviewQueue, waiting_of
-from pipeline.desk.review import Kafka, ReviewView
+from pipeline.desk.review import ReviewView
 from pipeline.desk.server import application, page_files
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.records import Doubt, Review, Source, Timing, Usage
@@ -64,14 +65,14 @@ def item(number: int) -> bytes:
 
 def view_over(broker: MemoryBroker, settings: Settings) -> ReviewView:
     """The view of review items over a broker in memory."""
-    names, read = TopicNames.under(settings), MemoryTopicReader(broker)
+    read = MemoryTopicReader(broker)
 
     async def partitions(topics: Sequence[str]) -> Sequence[TopicPartition]:
         return [each for topic in topics for each in broker.partitions_of(topic)]
 
-    def publisher(command: AuditedCommand) -> IdempotentPublisher:
+    def publisher(topic: str, marks: str, command: AuditedCommand) -> IdempotentPublisher:
         return IdempotentPublisher(
-            names.review, names.resolved, command, group="pipeline.desk", name=command.run,
+            topic, marks, command, group="pipeline.desk", name=command.run,
             brokers=MemoryBrokers(broker, process="desk"), read=read,
             clock=lambda: datetime.now(UTC),
         )  # fmt: skip

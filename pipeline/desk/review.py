@@ -4,7 +4,7 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any, get_args
@@ -15,25 +15,22 @@ from pipeline.config import Settings
 from pipeline.desk.access import Person, Role, person
 from pipeline.desk.case import document_of
 from pipeline.desk.claims import Claims
+from pipeline.desk.kafka import Kafka
 from pipeline.desk.pages import EDGES, PageImages
-from pipeline.desk.queue import FindPartitions, Order, QueueReader, ReviewQueue, Waiting, Wanted
-from pipeline.desk.routes import Conflict, Route, answer, body_of, picture
+from pipeline.desk.queue import Order, QueueReader, ReviewQueue, Waiting, Wanted
+from pipeline.desk.routes import Conflict, Route, answer, body_of, number, picture
 from pipeline.desk.verdicts import Given, Rejection, Verdicts
-from pipeline.kafka.connection import admin_client
-from pipeline.kafka.reader import TopicReader
-from pipeline.kafka.topics import TopicNames, Topics
+from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import InvalidEvent, UsageError
 from pipeline.model.records import Tier, now
 from pipeline.operators import review
 from pipeline.operators.audit import AuditedCommand, selected
-from pipeline.operators.handled import IdempotentPublisher, open_publisher
 from pipeline.operators.review import AnyStage, ReviewItem, Verdict
 from pipeline.operators.selection import (
     NoSuchRecord,
     Place,
     parse_place,
     record_at,
-    topic_reader,
 )
 from pipeline.runtime.process import background_task
 from pipeline.stages.api import build_stages
@@ -43,34 +40,6 @@ _MOST_PAGE = 200
 _KEPT, _KEPT_BYTES = 20, 64 << 20
 """Items that were opened last, so that their pages are drawn without reading them again."""
 _UNREADABLE = "This file cannot be shown"
-
-
-@dataclass(frozen=True, slots=True)
-class Kafka:
-    """The topics that the desk reads, and what publishes verdicts.
-
-    Args:
-        publisher: Opens what publishes in the name of a command, about review items.
-    """
-
-    read: TopicReader
-    partitions: FindPartitions
-    publisher: Callable[[AuditedCommand], AbstractAsyncContextManager[IdempotentPublisher]]
-
-    @classmethod
-    def under(cls, settings: Settings, note: Callable[[str], None]) -> "Kafka":
-        """The configured brokers; a weaker guarantee than exactly once is reported to `note`."""
-        names = TopicNames.under(settings)
-
-        async def partitions(topics: Sequence[str]) -> Sequence[Any]:
-            async with admin_client(settings.kafka) as admin:
-                return await Topics(admin).partitions(topics)
-
-        return cls(
-            topic_reader(settings),
-            partitions,
-            partial(open_publisher, settings, names.review, names.resolved, note=note),
-        )
 
 
 @dataclass(eq=False)
@@ -128,8 +97,8 @@ class ReviewView:
             (each for each in get_args(Order) if each == query.get("order")), "oldest"
         )
         wanted = Wanted(query.getall("stage", []), query.getall("doubt", []), order)
-        start = _number(query.get("start"), 0, most=10**9)
-        limit = _number(query.get("limit"), _PAGE, most=_MOST_PAGE)
+        start = number(query.get("start"), 0, most=10**9)
+        limit = number(query.get("limit"), _PAGE, most=_MOST_PAGE)
         found = self._queue.select(wanted, start=start, limit=limit, without=self.verdicts.places())
         owners = self._claims.owners()
         return answer({
@@ -247,7 +216,7 @@ class ReviewView:
             "rejected" if is_rejection else "resolved",
             selected(place=[str(place)]),
         )
-        publisher = partial(self.kafka.publisher, command)
+        publisher = partial(self.kafka.publisher, self._names.review, self._names.resolved, command)
         settings, read, at = self.settings, self.kafka.read, now()
         if isinstance(verdict, Rejection):
             return await review.reject(
@@ -295,12 +264,4 @@ def _place(request: web.Request) -> Place:
 
 
 def _edge(request: web.Request) -> int:
-    return _number(request.query.get("edge"), EDGES[1], most=max(EDGES))
-
-
-def _number(text: str | None, default: int, *, most: int) -> int:
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) > most:  # noqa: PLR2004
-        raise UsageError(f"{text[:20]!r} is not a number up to {most:,}.")
-    return int(text)
+    return number(request.query.get("edge"), EDGES[1], most=max(EDGES))

@@ -1,6 +1,7 @@
 """What the desk answers to: routes with the role that each needs, and how answers look."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from pipeline.operators.review import NotAResult
 from pipeline.operators.selection import NoSuchRecord
 
 _OWN_ONLY = {"Cross-Origin-Resource-Policy": "same-origin"}
-_PICTURE = {
+_CLOSED = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",
@@ -53,6 +54,9 @@ class View(Protocol):
     def routes(self) -> Sequence[Route]:
         """What it answers to, below `/api/NAME`."""
 
+    def running(self, *, failed: Callable[[], object]) -> AbstractAsyncContextManager[None]:
+        """What goes on beside requests; `failed` is called if that ends by a bug."""
+
 
 class Conflict(PipelineError):
     """It cannot be done, because somebody has done something else."""
@@ -67,7 +71,28 @@ def answer(content: object, *, status: int = 200) -> web.Response:
 
 def picture(data: bytes, media_type: str) -> web.Response:
     """A picture that was made here."""
-    return web.Response(body=data, content_type=media_type, headers={**_PICTURE, **_OWN_ONLY})
+    return web.Response(body=data, content_type=media_type, headers={**_CLOSED, **_OWN_ONLY})
+
+
+def attachment(name: str, media_type: str) -> web.StreamResponse:
+    """What a browser saves under that name, and never shows."""
+    return web.StreamResponse(
+        headers={
+            **_CLOSED,
+            **_OWN_ONLY,
+            hdrs.CONTENT_TYPE: media_type,
+            hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
+        }
+    )
+
+
+def number(text: str | None, default: int, *, most: int) -> int:
+    """A number of a query, the default where it has none; `UsageError` if it is something else."""
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) > most:  # noqa: PLR2004
+        raise UsageError(f"{text[:20]!r} is not a number up to {most:,}.")
+    return int(text)
 
 
 async def body_of(request: web.Request) -> dict[str, Any]:

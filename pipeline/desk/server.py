@@ -1,7 +1,7 @@
 """The desk's port: the page, the session, and the routes of its views."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 
 import structlog
@@ -10,7 +10,9 @@ from aiohttp import web
 import pipeline
 from pipeline.config import Settings
 from pipeline.desk.access import PUBLIC, Access, Role, open_access, person
-from pipeline.desk.review import Kafka, ReviewView
+from pipeline.desk.dead_letters import DeadLettersView
+from pipeline.desk.kafka import Kafka
+from pipeline.desk.review import ReviewView
 from pipeline.desk.routes import Route, View, answer, errors_as_json
 from pipeline.observe.web import (
     Asset,
@@ -122,7 +124,10 @@ async def serve(
     """
     host, port = settings.desk.host, settings.desk.port
     access = access or open_access(settings.desk.access, host)
-    view = ReviewView(settings, kafka or Kafka.under(settings, note or _log_note))
-    app = application([view], access)
-    async with view.running(failed=failed), listening(app, (host, port), table="desk") as address:
-        yield address
+    kafka = kafka or Kafka.under(settings, note or _log_note)
+    views: Sequence[View] = (ReviewView(settings, kafka), DeadLettersView(settings, kafka))
+    async with AsyncExitStack() as stack:
+        for view in views:
+            await stack.enter_async_context(view.running(failed=failed))
+        app = application(views, access)
+        yield await stack.enter_async_context(listening(app, (host, port), table="desk"))

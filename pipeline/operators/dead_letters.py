@@ -291,12 +291,17 @@ def lines_of(
     if dead_letter.original is not None:
         yield f"original   not in this dead letter: {printable(dead_letter.original)}"
     yield f"value      {line.size:,} bytes"
-    if not record.value:
+    yield from value_lines(record.value, limit)
+
+
+def value_lines(value: bytes | None, limit: int | None = SHOWN) -> Iterator[str]:
+    """A value as text or, where it is none, in hexadecimal; printable, `limit` characters of it."""
+    if not value:
         return
     try:
-        text = record.value.decode()
+        text = value.decode()
     except UnicodeDecodeError:
-        yield from hex_dump(record.value, limit)
+        yield from hex_dump(value, limit)
         return
     shown = text if limit is None else text[:limit]
     for row in shown.splitlines():

@@ -16,7 +16,9 @@ from aiohttp import web
 from pipeline.config import AccessSettings, DeskSettings, Settings
 from pipeline.desk.access import Access, Person, Role
 from pipeline.desk.access.ways import Visitor, WayIn
-from pipeline.desk.review import Kafka, ReviewView
+from pipeline.desk.dead_letters import DeadLettersView
+from pipeline.desk.kafka import Kafka
+from pipeline.desk.review import ReviewView
 from pipeline.desk.server import application
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.records import Doubt
@@ -97,17 +99,17 @@ class Desk:
                 self.broker.create_topic(topic)
         self.read = MemoryTopicReader(self.broker)
         self.count = 0
-        self.view = ReviewView(
-            settings, Kafka(self.read, self._partitions, self._publisher), undo_seconds=undo_seconds
-        )
+        kafka = Kafka(self.read, self._partitions, self._publisher)
+        self.view = ReviewView(settings, kafka, undo_seconds=undo_seconds)
+        self.views = (self.view, DeadLettersView(settings, kafka))
 
     async def _partitions(self, topics: Sequence[str]) -> Sequence[TopicPartition]:
         return [each for topic in topics for each in self.broker.partitions_of(topic)]
 
-    def _publisher(self, command: AuditedCommand) -> IdempotentPublisher:
+    def _publisher(self, topic: str, marks: str, command: AuditedCommand) -> IdempotentPublisher:
         self.count += 1
         return IdempotentPublisher(
-            self.names.review, self.names.resolved, command, group="pipeline.desk",
+            topic, marks, command, group="pipeline.desk",
             name=f"{self.process}-{self.count}",
             brokers=MemoryBrokers(self.broker, process=self.process),
             read=self.read, clock=lambda: datetime.now(UTC),
@@ -143,11 +145,12 @@ class Desk:
         def failed() -> None:
             raise AssertionError("the desk ended")
 
-        app = application([self.view], self.access)
-        async with (
-            self.view.running(failed=failed),
-            listening(app, ("127.0.0.1", 0), table="desk") as address,
-        ):
+        app = application(self.views, self.access)
+        async with contextlib.AsyncExitStack() as stack:
+            for view in self.views:
+                await stack.enter_async_context(view.running(failed=failed))
+            listener = listening(app, ("127.0.0.1", 0), table="desk")
+            address = await stack.enter_async_context(listener)
             async with asyncio.timeout(60):
                 await self.view.reader.loaded.wait()
             yield address

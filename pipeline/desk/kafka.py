@@ -1,0 +1,39 @@
+"""What the desk needs of Kafka, so that tests can give it a broker in memory."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+
+from pipeline.config import Settings
+from pipeline.desk.queue import FindPartitions
+from pipeline.kafka.connection import admin_client
+from pipeline.kafka.reader import TopicReader
+from pipeline.kafka.topics import Topics
+from pipeline.operators.audit import AuditedCommand
+from pipeline.operators.handled import IdempotentPublisher, open_publisher
+from pipeline.operators.selection import topic_reader
+from pipeline.stream.protocols import TopicPartition
+
+Publisher = Callable[[str, str, AuditedCommand], AbstractAsyncContextManager[IdempotentPublisher]]
+"""Opens what publishes in the name of a command, about records of the first topic; the second has
+the marks of those that are handled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """The topics that the desk reads, and what publishes there."""
+
+    read: TopicReader
+    partitions: FindPartitions
+    publisher: Publisher
+
+    @classmethod
+    def under(cls, settings: Settings, note: Callable[[str], None]) -> "Kafka":
+        """The configured brokers; a weaker guarantee than exactly once is reported to `note`."""
+
+        async def partitions(topics: Sequence[str]) -> Sequence[TopicPartition]:
+            async with admin_client(settings.kafka) as admin:
+                return await Topics(admin).partitions(topics)
+
+        return cls(topic_reader(settings), partitions, partial(open_publisher, settings, note=note))
