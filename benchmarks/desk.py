@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import aiohttp
 
@@ -70,6 +71,9 @@ def view_over(broker: MemoryBroker, settings: Settings) -> ReviewView:
     async def partitions(topics: Sequence[str]) -> Sequence[TopicPartition]:
         return [each for topic in topics for each in broker.partitions_of(topic)]
 
+    def nothing() -> NoReturn:
+        raise AssertionError("nobody labels anything here")
+
     def publisher(topic: str, marks: str, command: AuditedCommand) -> IdempotentPublisher:
         return IdempotentPublisher(
             topic, marks, command, group="pipeline.desk", name=command.run,
@@ -77,7 +81,7 @@ def view_over(broker: MemoryBroker, settings: Settings) -> ReviewView:
             clock=lambda: datetime.now(UTC),
         )  # fmt: skip
 
-    return ReviewView(settings, Kafka(read, partitions, publisher))
+    return ReviewView(settings, Kafka(read, partitions, publisher, nothing))
 
 
 async def opened(session: aiohttp.ClientSession, address: str, order: str) -> float:

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from pipeline.config import StageSettings
 from pipeline.desk.forms import form_of
 from pipeline.model.printable import on_one_line
-from pipeline.model.records import Review
+from pipeline.model.records import Evidence, Review
 from pipeline.operators.review import AnyStage, ReviewItem
 from pipeline.operators.selection import place_of
 
@@ -67,7 +67,11 @@ def document_of(
             "haiku": review.haiku_result is not None,
             "sonnet": review.sonnet_result is not None,
         },
-        "event": event_of(review),
+        "event": event_of(
+            review.event,
+            results=[each for each in (review.sonnet_result, review.haiku_result) if each],
+            evidence=getattr(review, "evidence", ()),
+        ),
         "form": [] if stage is None else [asdict(each) for each in form_of(stage, section)],
         "result": review.sonnet_result or review.haiku_result or {},
     }
@@ -96,9 +100,17 @@ def _answers(review: Review, deciding: Sequence[str]) -> Iterator[dict[str, Any]
         }
 
 
-def event_of(review: Review) -> dict[str, Any]:
-    """The event as people know it: its texts, what else it says, its file, the mail that it is."""
-    event = review.event
+def event_of(
+    event: Mapping[str, JsonValue],
+    *,
+    results: Sequence[Mapping[str, JsonValue]] = (),
+    evidence: Sequence[Evidence] = (),
+) -> dict[str, Any]:
+    """The event as people know it: its texts, what else it says, its file, the mail that it is.
+
+    What answers took from it is marked, by their evidence or else where it stands letter for
+    letter; without answers nothing is.
+    """
     is_mail = isinstance(event.get("from"), str)
     texts: list[tuple[str, str]] = []
     details: list[tuple[str, JsonValue]] = []
@@ -111,7 +123,7 @@ def event_of(review: Review) -> dict[str, Any]:
         else:
             details.append((name, value))
     texts.sort(key=lambda each: each[0] != "subject")
-    boxes, spans = _evidence(review)
+    boxes, spans = _marks(evidence)
     return {
         "mail": {name: event.get(name) for name in _MAIL} if is_mail else None,
         "texts": [
@@ -121,7 +133,7 @@ def event_of(review: Review) -> dict[str, Any]:
                 "left_out": max(0, len(text) - TEXT_CHARS),
             }
             for name, text in texts
-            for found in [spans.get(name) or quotes_in(text, review)]
+            for found in [spans.get(name) or quotes_in(text, results)]
         ],
         "details": [{"name": name, "value": _shown(value)} for name, value in details][
             :_MOST_DETAILS
@@ -152,11 +164,13 @@ def _shown(value: JsonValue) -> str:
     return text[:TEXT_CHARS]
 
 
-def _evidence(review: Review) -> tuple[list[dict[str, Any]], dict[str, list[Span]]]:
+def _marks(
+    evidence: Sequence[Evidence],
+) -> tuple[list[dict[str, Any]], dict[str, list[Span]]]:
     """Where the record itself says that values were read: boxes on pages, and spans by text."""
     boxes: list[dict[str, Any]] = []
     spans: dict[str, list[Span]] = {}
-    for each in list(getattr(review, "evidence", ()))[:_MOST_SPANS]:
+    for each in evidence[:_MOST_SPANS]:
         if each.page is not None:
             boxes.append({"field": each.field, "page": each.page, "box": each.box})
         elif each.start is not None and each.end is not None and each.start < each.end:
@@ -164,11 +178,11 @@ def _evidence(review: Review) -> tuple[list[dict[str, Any]], dict[str, list[Span
     return boxes, spans
 
 
-def quotes_in(text: str, review: Review) -> list[Span]:
+def quotes_in(text: str, results: Sequence[Mapping[str, JsonValue]]) -> list[Span]:
     """Where values of the answers occur in a text, letter for letter; the first place of each."""
     found: dict[Span, None] = {}
-    for result in (review.sonnet_result, review.haiku_result):
-        for pointer, value in leaves(result or {}):
+    for result in results:
+        for pointer, value in leaves(dict(result)):
             if len(value) >= _LEAST_QUOTE and (start := text.find(value)) >= 0:
                 found[Span(start, start + len(value), pointer)] = None
             if len(found) == _MOST_SPANS:

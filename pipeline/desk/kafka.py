@@ -4,20 +4,33 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from pipeline.config import Settings
 from pipeline.desk.queue import FindPartitions
 from pipeline.kafka.connection import admin_client
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import Topics
+from pipeline.kafka.writer import Writer
 from pipeline.operators.audit import AuditedCommand
 from pipeline.operators.handled import IdempotentPublisher, open_publisher
 from pipeline.operators.selection import topic_reader
 from pipeline.stream.protocols import TopicPartition
+from pipeline.stream.records import Outgoing
 
 Publisher = Callable[[str, str, AuditedCommand], AbstractAsyncContextManager[IdempotentPublisher]]
 """Opens what publishes in the name of a command, about records of the first topic; the second has
 the marks of those that are handled."""
+
+
+class RecordWriter(Protocol):
+    """Publishes what is harmless where it is there twice."""
+
+    async def write(self, record: Outgoing) -> None:
+        """Send a record, soon."""
+
+    async def flush(self) -> None:
+        """Return once all are taken; raises `PipelineError` where the brokers do not take them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +40,7 @@ class Kafka:
     read: TopicReader
     partitions: FindPartitions
     publisher: Publisher
+    writer: Callable[[], AbstractAsyncContextManager[RecordWriter]]
 
     @classmethod
     def under(cls, settings: Settings, note: Callable[[str], None]) -> "Kafka":
@@ -36,4 +50,10 @@ class Kafka:
             async with admin_client(settings.kafka) as admin:
                 return await Topics(admin).partitions(topics)
 
-        return cls(topic_reader(settings), partitions, partial(open_publisher, settings, note=note))
+        size = settings.topics.max_message_bytes
+        return cls(
+            topic_reader(settings),
+            partitions,
+            partial(open_publisher, settings, note=note),
+            partial(Writer, settings.kafka, max_record_bytes=size),
+        )

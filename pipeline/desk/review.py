@@ -16,13 +16,13 @@ from pipeline.desk.access import Person, Role, person
 from pipeline.desk.case import document_of
 from pipeline.desk.claims import Claims
 from pipeline.desk.kafka import Kafka
-from pipeline.desk.pages import EDGES, PageImages
+from pipeline.desk.pages import EDGES, PageImages, edge_of
 from pipeline.desk.queue import Order, QueueReader, ReviewQueue, Waiting, Wanted
-from pipeline.desk.routes import Conflict, Route, answer, body_of, number, picture
+from pipeline.desk.routes import Conflict, Route, answer, body_of, number
 from pipeline.desk.verdicts import Given, Rejection, Verdicts
 from pipeline.kafka.topics import TopicNames
-from pipeline.model.errors import InvalidEvent, UsageError
-from pipeline.model.records import Tier, now
+from pipeline.model.errors import UsageError
+from pipeline.model.records import Review, Tier, now
 from pipeline.operators import review
 from pipeline.operators.audit import AuditedCommand, selected
 from pipeline.operators.review import AnyStage, ReviewItem, Verdict
@@ -39,7 +39,6 @@ _PAGE = 50
 _MOST_PAGE = 200
 _KEPT, _KEPT_BYTES = 20, 64 << 20
 """Items that were opened last, so that their pages are drawn without reading them again."""
-_UNREADABLE = "This file cannot be shown"
 
 
 @dataclass(eq=False)
@@ -124,23 +123,19 @@ class ReviewView:
         return answer(document)
 
     async def _file(self, request: web.Request) -> web.Response:
-        """How many pages the file has, or its text; or why it cannot be shown."""
-        item = await self._item(_place(request))
-        try:
-            found = await self._pages.view(item, 1, _edge(request))
-        except InvalidEvent as error:
-            return answer({"pages": 0, "text": None, "problem": f"{_UNREADABLE}: {error.detail}"})
-        return answer({"pages": found.pages, "text": found.text, "problem": None})
+        place, review = await self._reviewed(request)
+        return await self._pages.file(place, review.stage, review.event, long_edge=edge_of(request))
 
     async def _page(self, request: web.Request) -> web.Response:
-        item, page = await self._item(_place(request)), int(request.match_info["page"][:9])
-        try:
-            found = await self._pages.view(item, page, _edge(request))
-        except InvalidEvent as error:
-            raise UsageError(f"{_UNREADABLE}: {error.detail}") from None
-        if found.text is not None:
-            raise UsageError("This file is shown as text.")
-        return picture(found.data, found.media_type)
+        place, review = await self._reviewed(request)
+        page = int(request.match_info["page"][:9])
+        return await self._pages.page(
+            place, review.stage, review.event, page=page, long_edge=edge_of(request)
+        )
+
+    async def _reviewed(self, request: web.Request) -> tuple[Place, Review]:
+        place = _place(request)
+        return place, (await self._item(place)).review
 
     async def _claim(self, request: web.Request) -> web.Response:
         place, who = _place(request), person(request)
@@ -261,7 +256,3 @@ def _verdict(given: Mapping[str, Any]) -> Verdict | Rejection:
 
 def _place(request: web.Request) -> Place:
     return parse_place(request.match_info["place"])
-
-
-def _edge(request: web.Request) -> int:
-    return number(request.query.get("edge"), EDGES[1], most=max(EDGES))

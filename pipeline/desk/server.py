@@ -14,6 +14,7 @@ from pipeline.desk.dead_letters import DeadLettersView
 from pipeline.desk.kafka import Kafka
 from pipeline.desk.review import ReviewView
 from pipeline.desk.routes import Route, View, answer, errors_as_json
+from pipeline.desk.sample import SampleView
 from pipeline.observe.web import (
     Asset,
     bounded,
@@ -125,7 +126,8 @@ async def serve(
     host, port = settings.desk.host, settings.desk.port
     access = access or open_access(settings.desk.access, host)
     kafka = kafka or Kafka.under(settings, note or _log_note)
-    views: Sequence[View] = (ReviewView(settings, kafka), DeadLettersView(settings, kafka))
+    kinds = (ReviewView, SampleView, DeadLettersView)
+    views: Sequence[View] = [kind(settings, kafka) for kind in kinds]
     async with AsyncExitStack() as stack:
         for view in views:
             await stack.enter_async_context(view.running(failed=failed))

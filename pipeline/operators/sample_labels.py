@@ -21,7 +21,7 @@ from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import InvalidEvent, PipelineError
 from pipeline.model.json_bytes import dumps
 from pipeline.model.records import Review, Tier
-from pipeline.operators.selection import Place, record_at
+from pipeline.operators.selection import NoSuchRecord, Place, record_at
 from pipeline.operators.trust_topic import ANSWER, labelled_answers, parse, read_labels
 from pipeline.privacy.masking import redacted
 from pipeline.stages.api import RawEvent, Stage, differences, stage_named
@@ -64,12 +64,14 @@ class Task:
 class Worklist:
     """What a person may label: the first tasks, how many there are, and how far people agree.
 
-    There may be more than are counted where there are very many.
+    There may be more than are counted where there are very many. `labelled` is how many drawn
+    answers of the stage people have labelled so far.
     """
 
     tasks: Sequence[Task]
     waiting: int
     agreement: Agreement
+    labelled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ class LabelDesk:
         chosen = [each for each in capped if each.is_for(person, labels.on(each.answer))]
         both = await labelled_answers(self.read, topic, stages=[self.stage.name])
         tasks = [Task(each.answer, each.chance) for each in chosen[:limit]]
-        return Worklist(tasks, len(chosen), agreement(both))
+        labelled = sum(any(label.origin == "sample" for label in each.labels) for each in both)
+        return Worklist(tasks, len(chosen), agreement(both), labelled)
 
     def _chance(self, answer: SampledAnswer) -> float:
         differ = None
@@ -166,6 +169,8 @@ class LabelDesk:
             if record.timestamp != source.timestamp:
                 raise EventGone(f"Another event is at {source.topic} {place} now.")
             case = await self._events.read(record)
+        except NoSuchRecord as gone:
+            raise EventGone(f"The event at {source.topic} {place} is not there any more.") from gone
         except InvalidEvent as invalid:
             raise EventGone(f"The event at {place} cannot be read: {invalid.detail}") from invalid
         if isinstance(case, PassedOver):

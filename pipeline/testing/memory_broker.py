@@ -439,4 +439,5 @@ def _size(record: Outgoing) -> int:
 
 
 def _now() -> float:
-    return asyncio.get_running_loop().time()
+    """Loop time in Kafka's precision, milliseconds."""
+    return round(asyncio.get_running_loop().time(), 3)

@@ -13,7 +13,7 @@ from pipeline.desk.case import Span, document_of, event_of, leaves, pieces_of
 from pipeline.desk.forms import FormField, form_of
 from pipeline.stages.api import build_stages
 from tests.desk.world import INVOICE
-from tests.operators.review.items import RESULT, case, review
+from tests.operators.review.items import RESULT, case
 
 SETTINGS = Settings()
 STAGES = build_stages(SETTINGS.stages)
@@ -58,16 +58,16 @@ def test_each_doubt_is_said_of_the_answer_that_it_is_about() -> None:
 
 def test_values_of_the_answers_are_marked_where_the_text_has_them() -> None:
     event = {"id": "1", "body": "Invoice SGP-5190 of Müller GmbH is wrong."}
-    found = event_of(review(1, event=event, haiku_result=None, sonnet_result=dict(INVOICE)))
+    found = event_of(event, results=[INVOICE])
     [body] = found["texts"]
     marked = {piece["text"]: tuple(piece["fields"]) for piece in body["pieces"] if piece["fields"]}
     assert marked == {"SGP-5190": ("/invoice_number",), "Müller GmbH": ("/vendor",)}
 
 
 def test_a_mail_is_shown_as_one() -> None:
-    head = {"from": "a@example.com", "to": ["b@example.com"], "subject": "Order"}
+    head: dict[str, Any] = {"from": "a@example.com", "to": ["b@example.com"], "subject": "Order"}
     event = {"id": "1", **head, "body": "Where is it?", "shop": "north"}
-    found = event_of(review(1, event=event))
+    found = event_of(event)
     assert (found["mail"]["from"], found["mail"]["subject"]) == ("a@example.com", "Order")
     assert [text["name"] for text in found["texts"]] == ["body"]
     assert found["details"] == [{"name": "shop", "value": "north"}]
@@ -82,7 +82,7 @@ def test_the_bytes_of_a_file_are_not_among_what_is_shown() -> None:
 
 
 def test_a_long_text_is_cut_and_what_is_left_out_is_counted() -> None:
-    [body] = event_of(review(1, event={"id": "1", "body": "x" * 100_005}))["texts"]
+    [body] = event_of({"id": "1", "body": "x" * 100_005})["texts"]
     assert body["left_out"] == 5
 
 

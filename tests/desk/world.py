@@ -17,15 +17,18 @@ from pipeline.config import AccessSettings, DeskSettings, Settings
 from pipeline.desk.access import Access, Person, Role
 from pipeline.desk.access.ways import Visitor, WayIn
 from pipeline.desk.dead_letters import DeadLettersView
-from pipeline.desk.kafka import Kafka
+from pipeline.desk.kafka import Kafka, RecordWriter
 from pipeline.desk.review import ReviewView
+from pipeline.desk.sample import SampleView
 from pipeline.desk.server import application
 from pipeline.kafka.topics import TopicNames
+from pipeline.kafka.writer import WriteFailed
 from pipeline.model.records import Doubt
 from pipeline.observe.web import listening
 from pipeline.operators.audit import AuditedCommand
 from pipeline.operators.handled import IdempotentPublisher
 from pipeline.stream.protocols import TopicPartition
+from pipeline.stream.records import Outgoing
 from pipeline.testing import MemoryBroker, MemoryBrokers, MemoryTopicReader
 from tests.operators.review.items import outgoing, review
 
@@ -78,6 +81,21 @@ class OneOf:
         return None if who is None else Visitor(who.name, who.role, self.key + who.name)
 
 
+class MemoryWriter:
+    """Publishes to the broker of a desk, unless that refuses."""
+
+    def __init__(self, desk: "Desk") -> None:
+        self._desk = desk
+
+    async def write(self, record: Outgoing) -> None:
+        if self._desk.are_writes_refused:
+            raise WriteFailed("The brokers do not take it.")
+        self._desk.broker.write([record])
+
+    async def flush(self) -> None:
+        pass
+
+
 class Desk:
     """A desk and the broker behind it; `processes` of several share a broker."""
 
@@ -99,9 +117,10 @@ class Desk:
                 self.broker.create_topic(topic)
         self.read = MemoryTopicReader(self.broker)
         self.count = 0
-        kafka = Kafka(self.read, self._partitions, self._publisher)
+        kafka = Kafka(self.read, self._partitions, self._publisher, self._writer)
         self.view = ReviewView(settings, kafka, undo_seconds=undo_seconds)
-        self.views = (self.view, DeadLettersView(settings, kafka))
+        self.views = (self.view, SampleView(settings, kafka), DeadLettersView(settings, kafka))
+        self.are_writes_refused = False
 
     async def _partitions(self, topics: Sequence[str]) -> Sequence[TopicPartition]:
         return [each for topic in topics for each in self.broker.partitions_of(topic)]
@@ -114,6 +133,10 @@ class Desk:
             brokers=MemoryBrokers(self.broker, process=self.process),
             read=self.read, clock=lambda: datetime.now(UTC),
         )  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def _writer(self) -> AsyncIterator[RecordWriter]:
+        yield MemoryWriter(self)
 
     def wait_for(self, number: int = 0, **changes: object) -> None:
         """Have one more case wait."""

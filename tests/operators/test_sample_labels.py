@@ -155,7 +155,7 @@ async def test_an_event_that_is_gone_or_another_is_said_to_be() -> None:
     world = World()
     made = world.draw()
     elsewhere = made.model_copy(update={"source": made.source.model_copy(update={"offset": 9})})
-    with pytest.raises(Exception, match="There is no event"):
+    with pytest.raises(EventGone, match="not there any more"):
         await world.desk.event_of(elsewhere)
     other = made.source.model_copy(update={"timestamp": LATER + timedelta(days=99)})
     with pytest.raises(EventGone, match="Another event"):

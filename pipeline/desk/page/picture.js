@@ -4,13 +4,10 @@ import { attribute, element, text } from "./dom.js";
 
 const ZOOMS = [1, 1.5, 2, 3, 4];
 
-/** The address of a page; a picture made of it before it is needed is kept by the browser's page. */
-export const address = (place, page, edge) => `api/review/${place}/pages/${page}?edge=${edge}`;
-
 export class Picture {
-  /** `file` is { pages }, `boxes` are [{ field, page, box }] in fractions of the page. */
-  constructor(place, file, { edges, boxes, name, ready = null }) {
-    Object.assign(this, { place, edges, boxes, name, pages: file.pages });
+  /** Its pages are below `path`; `file` is { pages }, `boxes` are [{ field, page, box }] in fractions of the page. */
+  constructor(path, file, { edges, boxes, name, ready = null }) {
+    Object.assign(this, { path, edges, boxes, name, pages: file.pages });
     this.page = 1;
     this.zoom = 0;
     this.turn = 0;
@@ -77,7 +74,7 @@ export class Picture {
       image.addEventListener("load", show, { once: true });
       image.addEventListener("error", () => text(this.state, "This page cannot be shown."));
       text(this.state, "Drawing");
-      image.src = address(this.place, this.page, this.edge());
+      image.src = `${this.path}/pages/${this.page}?edge=${this.edge()}`;
     } else if (image.complete) show();
     else image.addEventListener("load", show, { once: true });
   }

@@ -201,7 +201,7 @@ class ReviewView {
     this.actions = this.buttons(document);
     this.pane.replaceChildren(this.opened.node, this.actions);
     this.pane.scrollTo?.(0, 0);
-    this.opened.showFile(found.file, found.image);
+    this.opened.event.showFile(found.file, found.image);
     this.opened.heading.focus({ preventScroll: true });
     scrollTo(0, 0);
     this.showList();
