@@ -51,7 +51,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "trust status": ("trust status", "trust status --json"),
     "trust acknowledge": ("trust acknowledge tickets --as ada",),
     "trust export": ("trust export labels.jsonl",),
-    "trust fit": ("trust fit tickets evaluation-tickets.json --out score.json",),
+    "trust fit": (
+        "trust fit tickets --out score.json",
+        "trust fit tickets evaluation-tickets.json --out score.json",
+    ),
     "trust judge": ("trust judge pairs.jsonl --simulated",),
     "trust compare": (
         "trust compare tickets candidate.toml --events 400 --changed changed.jsonl",

@@ -102,7 +102,7 @@ def export_labels(
     """Write labelled answers to a file: {"answer": ..., "labels": [...]}, a line each."""
     from pipeline.cli.terminal import console
     from pipeline.operators.files import usable
-    from pipeline.trust.verdicts import export_line
+    from pipeline.trust.export import export_line
 
     lines = [export_line(each) for each in _labelled(_chosen(stage, tier))]
     if file == Path("-"):
@@ -193,8 +193,9 @@ def _certify_into(
     from pipeline.kafka.topics import TopicNames
     from pipeline.model.errors import UsageError
     from pipeline.model.records import now
-    from pipeline.operators.certificates import certify_into, read_drawn, read_export
+    from pipeline.operators.certificates import certify_into, read_drawn
     from pipeline.operators.selection import topic_reader
+    from pipeline.trust.export import read_export
 
     if not stages:
         raise UsageError("Say with --stage which stage the certificate is about.")
@@ -203,7 +204,7 @@ def _certify_into(
         topic = TopicNames.under(settings).trust
         labelled = console.run(read_drawn(topic_reader(settings), topic, stages))
     else:
-        topic, labelled = file.name, read_export(file)
+        topic, labelled = file.name, list(read_export(file))
     tried = certify_into(
         out, settings, labelled, stages, target=target, at_once=at_once, source=topic, at=now()
     )
@@ -322,9 +323,12 @@ def watch_verdicts(
 def fit_score(
     stage: Annotated[str, Argument(help="Whose first answers they are.")],
     labels: Annotated[
-        Path,
-        Argument(help="Labelled answers as JSON Lines, or the JSON file of `pipeline evaluate`."),
-    ],
+        OptionalPath,
+        Argument(
+            help="What `pipeline trust export` wrote, or the JSON file of `pipeline evaluate`; "
+            "without one the topic `trust`."
+        ),
+    ] = None,
     *,
     out: Annotated[Path, Option(help="Where the score goes.")] = Path("score.json"),
     json: Json = False,
@@ -339,7 +343,13 @@ def fit_score(
         raise UsageError("Fitting a score takes scikit-learn: install the extra `trust`.")
     from pipeline.operators import score_fitting
 
-    fitted, labelled = score_fitting.fit_score(load_settings(), stage, labels)
+    settings = load_settings()
+    if labels is None:
+        answers = _labelled(_chosen([stage], None))
+        labelled = score_fitting.of_topic(settings, stage, answers)
+    else:
+        labelled = score_fitting.of_file(settings, stage, labels)
+    fitted = score_fitting.fit_score(settings, stage, labelled)
     score_fitting.write_score(fitted, out)
     if json:
         console.as_json(

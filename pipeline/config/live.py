@@ -54,26 +54,35 @@ def _built_in(settings: Settings) -> Iterator[tuple[str, object]]:
 
 
 async def settings_changes(
+    settings: Settings,
     load: Callable[[], Settings],
     *,
-    files: Callable[[], list[Path]] = files_of_settings,
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> SettingsChanges:
-    """Yield the settings whenever one of their files is another one, for ever.
+    """Yield the settings, for ever, whenever a file of theirs or one that they name is another.
 
     By looking every few seconds: that sees a file that was mounted or linked in its place, too.
+    `settings` are those that were read last.
     """
-    seen = _state(files())
+    seen = _state(_files(settings))
     while True:
         await wait(LOOK_SECONDS)
-        now = _state(files())
+        now = _state(_files(settings))
         if now == seen:
             continue
         seen = now
         try:
-            yield await asyncio.to_thread(load)
+            settings = await asyncio.to_thread(load)
         except UsageError as error:
             yield error
+        else:
+            yield settings
+
+
+def _files(settings: Settings) -> list[Path]:
+    stages = settings.stages.by_name().values()
+    scores = [stage.score for stage in stages if stage.score is not None]
+    return [*files_of_settings(), *scores]
 
 
 def _state(files: list[Path]) -> list[tuple[Path, int, int, int]]:

@@ -15,7 +15,6 @@ from typing import Any
 import aiohttp
 import structlog
 from aiokafka.errors import KafkaError
-from pydantic import BaseModel, ValidationError
 
 from pipeline.cascade.certified import StageState, TrustRecord, outgoing, stage_state
 from pipeline.cascade.policy import Policy, in_force, settings_digest
@@ -30,47 +29,13 @@ from pipeline.stream.records import Outgoing, Received
 from pipeline.trust.certificate_file import CertificateFile, StageCertificate, read_certificates
 from pipeline.trust.issuing import Wish, issue
 from pipeline.trust.live import Acknowledged, Alarm
-from pipeline.trust.records import AnswerLabel, LabelledAnswer, SampledAnswer
+from pipeline.trust.records import LabelledAnswer, SampledAnswer
 
 log = structlog.get_logger(__name__)
 NOTIFY_SECONDS = 10.0
 MOST_DRAWN = 20_000
 """Drawn answers without a label that a certificate's reference is made of: the newest."""
 _ALARM, _ACKNOWLEDGED = b"alarm/", b"acknowledged/"
-
-
-class _Line(BaseModel):
-    """A line of `pipeline trust export`."""
-
-    answer: SampledAnswer
-    labels: list[AnswerLabel]
-
-
-def read_export(path: Path) -> list[LabelledAnswer]:
-    """Read labelled answers as JSON Lines, `{"answer": {...}, "labels": [...]}`.
-
-    Raises:
-        UsageError: The file cannot be read, or a line is something else.
-    """
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): name another.") from error
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            read = _Line.model_validate_json(line)
-        except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, fault["loc"])) or "the line"
-            raise UsageError(
-                f"{path}:{number}: {where}: {fault['msg']}. A certificate is made of what "
-                "`pipeline trust export` writes."
-            ) from None
-        found.append(LabelledAnswer(read.answer, read.labels))
-    return found
 
 
 async def read_drawn(read: TopicReader, topic: str, stages: Iterable[str]) -> list[LabelledAnswer]:

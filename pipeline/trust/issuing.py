@@ -32,7 +32,8 @@ from pipeline.trust.certificate_file import (
 )
 from pipeline.trust.certificates import ErrorBudget, Verdict, judge, upper_bound
 from pipeline.trust.distance import Tally
-from pipeline.trust.records import AnswerLabel, LabelledAnswer, SampledAnswer
+from pipeline.trust.labelling import verdict_on
+from pipeline.trust.records import LabelledAnswer, SampledAnswer
 
 ORDER: tuple[Scope, ...] = ("haiku", "stream", "sonnet")
 """In which statements are tested; set beforehand, whatever the labels say."""
@@ -68,19 +69,6 @@ class Counted:
 
     answer: SampledAnswer
     verdict: Verdict
-
-
-def verdict_on(answer: SampledAnswer, labels: Iterable[AnswerLabel]) -> Verdict | None:
-    """What its labels come to: most of the persons, each by their last word; wrong on a tie.
-
-    None where no label says with which chance it was given: no share can be estimated from it.
-    """
-    last = {label.person: label for label in labels if label.chance is not None}
-    if not last:
-        return None
-    right = sum(label.right for label in last.values())
-    chance = next(iter(last.values())).chance or 0.0
-    return Verdict(answer.whose, 2 * right <= len(last), answer.chance * chance)
 
 
 def issue(

@@ -5,17 +5,20 @@ JSON file of `pipeline evaluate`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier
+from pipeline.trust.export import read_export
 from pipeline.trust.fitting import Example
-from pipeline.trust.records import AnswerLabel, AnswerSignal, LabelledAnswer, SampledAnswer
+from pipeline.trust.labelling import verdict_on
+from pipeline.trust.records import AnswerSignal, LabelledAnswer, SampledAnswer
 
+_TAKEN = "It takes labelled answers, or the JSON file of `pipeline evaluate` of this version."
 Result = Mapping[str, JsonValue]
 Differ = Callable[[Result, Result], bool | None]
 """Whether two results decide differently; None where the stage does not say what decides."""
@@ -23,11 +26,6 @@ Differ = Callable[[Result, Result], bool | None]
 
 class _Ignoring(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Line(_Ignoring):
-    answer: SampledAnswer
-    labels: tuple[AnswerLabel, ...]
 
 
 class _Outcome(_Ignoring):
@@ -72,7 +70,8 @@ def read_labelled(
     try:
         evaluation = _Evaluation.model_validate_json(raw)
     except ValidationError:
-        return _of_answers(list(_lines(path, raw)), path, stage, failures, differ)
+        lines = read_export(path, otherwise=_TAKEN)
+        return of_answers(lines, str(path), stage, failures=failures, differ=differ)
     if evaluation.stage != stage:
         raise UsageError(
             f"{path} is an evaluation of {evaluation.stage}, not of {stage}: name another."
@@ -95,52 +94,35 @@ def read_labelled(
     )
 
 
-def _lines(path: Path, raw: bytes) -> Iterator[LabelledAnswer]:
-    read = TypeAdapter(_Line)
-    for number, line in enumerate(raw.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            found = read.validate_json(line)
-        except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, fault["loc"])) or "the line"
-            raise UsageError(
-                f"{path}:{number}: {where}: {fault['msg']}. It takes labelled answers, or the JSON "
-                "file of `pipeline evaluate` of this version."
-            ) from None
-        yield LabelledAnswer(found.answer, found.labels)
-
-
-def _of_answers(
-    lines: Sequence[LabelledAnswer],
-    path: Path,
+def of_answers(
+    answers: Iterable[LabelledAnswer],
+    source: str,
     stage: str,
+    *,
     failures: Collection[str],
     differ: Differ,
 ) -> LabelledFile:
-    own = [each for each in lines if each.answer.stage == stage]
+    """Examples of labelled answers; as `read_labelled`, and `source` says where they are from."""
+    own = [each for each in answers if each.answer.stage == stage]
     if not own:
-        raise UsageError(f"{path} has no labelled answers of {stage}: label some.")
+        raise UsageError(f"{source} has no labelled answers of {stage}: label some.")
     examples: list[Example] = []
     left_out: Counter[str] = Counter()
     for each in own:
-        # Who chose an answer by what it looks like has drawn it with no known chance.
-        labels = [label for label in each.labels if label.chance is not None]
-        if not labels:
+        verdict = verdict_on(each.answer, each.labels)
+        if verdict is None:
             left_out["no label that was drawn with a known chance"] += 1
             continue
-        wrong = _wrong(each.answer, labels, differ)
+        wrong = _is_haiku_wrong(each.answer, differ, wrong=verdict.is_wrong)
         if wrong is None:
             left_out["decided by Sonnet, and unknown whether Haiku was right"] += 1
             continue
-        examples.append(_example(each.answer, labels, failures, wrong=wrong))
+        examples.append(_example(each, failures, wrong=wrong, chance=verdict.chance))
     return LabelledFile(examples, left_out)
 
 
-def _wrong(answer: SampledAnswer, labels: Sequence[AnswerLabel], differ: Differ) -> bool | None:
-    """Whether Haiku's answer is wrong: as most say, and wrong where as many say either."""
-    wrong = 2 * sum(label.right for label in labels) <= len(labels)
+def _is_haiku_wrong(answer: SampledAnswer, differ: Differ, *, wrong: bool) -> bool | None:
+    """Whether Haiku's answer is, where the published one is `wrong` or not; None: not known."""
     if answer.decided_by is Tier.HAIKU:
         return wrong
     if answer.haiku_result is None or answer.result is None:
@@ -153,28 +135,26 @@ def _wrong(answer: SampledAnswer, labels: Sequence[AnswerLabel], differ: Differ)
 
 
 def _example(
-    answer: SampledAnswer,
-    labels: Sequence[AnswerLabel],
-    failures: Collection[str],
-    *,
-    wrong: bool,
+    labelled: LabelledAnswer, failures: Collection[str], *, wrong: bool, chance: float
 ) -> Example:
+    answer = labelled.answer
     is_haiku = answer.decided_by is Tier.HAIKU
     signals = answer.signals if is_haiku else answer.haiku_signals
     named = {
-        pointer.lstrip("/").replace("/", ".") for each in labels for pointer in each.wrong_fields
+        pointer.lstrip("/").replace("/", ".")
+        for each in labelled.labels
+        for pointer in each.wrong_fields
     }
     fields: dict[str, bool] = {}
     if is_haiku and answer.result is not None and (named or not wrong):
         fields = {name: name in named for name in _names(answer.result)}
-    drawn = max(label.chance or 0.0 for label in labels)
     return Example(
         answer.whose,
         signals,
         wrong,
         fields,
         answer.label if is_haiku else None,
-        answer.chance * drawn,
+        chance,
         failed=any(each.code in failures for each in signals),
     )
 

@@ -138,13 +138,25 @@ def agreement(answers: Iterable[LabelledAnswer]) -> Agreement:
     return Agreement(count, agreed, kappa)
 
 
+def verdict_on(answer: SampledAnswer, labels: Iterable[AnswerLabel]) -> Verdict | None:
+    """What labels come to, the earliest first: wrong where anybody's last word says so.
+
+    So whoever doubts is never outvoted, and the share of errors is never taken for less than it is.
+    The chance is that of being drawn and labelled. None where no label says with which chance it
+    was given: no share can be estimated from it.
+    """
+    last = {label.person: label for label in labels if label.chance is not None}
+    if not last:
+        return None
+    is_wrong = not all(label.right for label in last.values())
+    drawn = max(label.chance or 0.0 for label in last.values())
+    return Verdict(answer.whose, is_wrong, answer.chance * drawn)
+
+
 def weighed(
     answers: Iterable[LabelledAnswer], origins: Collection[str] | None = None
 ) -> list[Verdict]:
-    """A verdict for each answer, with the chance that it has one at all.
-
-    An answer is wrong where anybody who labelled it says so. `origins` are those of the labels that
-    count; all if None.
+    """The verdict on each answer, by the labels of these origins; of all if None.
 
     Raises:
         UsageError: A label has no chance: nobody drew it, so it stands for no known share.
@@ -152,14 +164,9 @@ def weighed(
     verdicts, undrawn = list[Verdict](), 0
     for each in answers:
         labels = [label for label in each.labels if origins is None or label.origin in origins]
-        if not labels:
-            continue
-        chances = [label.chance for label in labels if label.chance is not None]
-        undrawn += len(chances) < len(labels)
-        if chances:
-            is_wrong = not all(label.right for label in labels)
-            chance = each.answer.chance * max(chances)
-            verdicts.append(Verdict(each.answer.whose, is_wrong, chance))
+        undrawn += any(label.chance is None for label in labels)
+        if (verdict := verdict_on(each.answer, labels)) is not None:
+            verdicts.append(verdict)
     if undrawn:
         raise UsageError(
             f"{undrawn:,} answers have labels that nobody drew by lot, such as corrections that "

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.model.errors import UsageError
@@ -18,10 +17,9 @@ from pipeline.trust.certificates import (
     upper_bound,
 )
 from pipeline.trust.drift import Detector
+from pipeline.trust.export import fault_of, is_exported, lines_of, read_export
 from pipeline.trust.labelling import weighed
-from pipeline.trust.records import AnswerLabel, LabelledAnswer, SampledAnswer
-
-LineT = TypeVar("LineT", bound=BaseModel)
+from pipeline.trust.records import SampledAnswer
 
 
 class _Line(BaseModel):
@@ -33,13 +31,6 @@ class _Line(BaseModel):
     right: bool
     key: str | int | None = None
     chance: Annotated[float, Field(gt=0, le=1)] | None = None
-
-
-class _ExportedLine(BaseModel):
-    """A line of `pipeline trust export`."""
-
-    answer: SampledAnswer
-    labels: list[AnswerLabel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +78,16 @@ def read_verdicts(
         UsageError: The file cannot be read, or a line is no verdict, or an id is there twice, or
             only some have a chance.
     """
-    try:
-        lines = [
-            (number, line)
-            for number, line in enumerate(path.read_bytes().splitlines(), start=1)
-            if line.strip()
-        ]
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): name another.") from error
-    if lines and _is_exported(lines[0][1]):
-        exported = [_read(path, number, line, _ExportedLine) for number, line in lines]
-        answers = (LabelledAnswer(each.answer, each.labels) for each in exported)
-        return weighed((each for each in answers if is_wanted(each.answer)), origins)
+    lines = lines_of(path)
+    if lines and is_exported(lines[0][1]):
+        return weighed((each for each in read_export(path) if is_wanted(each.answer)), origins)
     found: dict[str, Verdict] = {}
     with_chance = 0
     for number, line in lines:
-        read = _read(path, number, line, _Line)
+        try:
+            read = _Line.model_validate_json(line, strict=True)
+        except ValidationError as error:
+            raise UsageError(f"{path}:{number}: {fault_of(error)}.") from None
         if (name := str(read.id)) in found:
             raise UsageError(f"{path}:{number}: {name!r} is there twice; it has one verdict.")
         with_chance += read.chance is not None
@@ -117,29 +102,6 @@ def read_verdicts(
             "or leave them out."
         )
     return list(found.values())
-
-
-def _is_exported(line: bytes) -> bool:
-    try:
-        first = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(first, dict) and "answer" in first and "id" not in first
-
-
-def _read(path: Path, number: int, line: bytes, model: type[LineT]) -> LineT:
-    try:
-        return model.model_validate_json(line, strict=model is _Line)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "the line"
-        raise UsageError(f"{path}:{number}: {where}: {fault['msg']}.") from None
-
-
-def export_line(labelled: LabelledAnswer) -> bytes:
-    """A labelled answer as one line of JSON."""
-    line = _ExportedLine(answer=labelled.answer, labels=list(labelled.labels))
-    return line.model_dump_json(by_alias=True).encode()
 
 
 def certify(

@@ -276,7 +276,7 @@ async def serve(
 
     supervised = os.environ.get(SOCKET_VARIABLE)
     socket = Path(supervised) if supervised else None
-    app = App(settings, stages, socket=socket, changes=settings_changes(load_settings))
+    app = App(settings, stages, socket=socket, changes=settings_changes(settings, load_settings))
     await app.run(stop, announce=None if supervised else announce)
     return 0
 

@@ -145,6 +145,24 @@ def test_on_an_alarm_certified_thresholds_become_the_stricter_ones_of_the_certif
     assert found.policy["tickets", Tier.SONNET].thresholds.low_confidence == 0.5
 
 
+def test_settings_that_are_taken_up_during_an_alarm_stay_fallen_back(
+    file: CertificateFile,
+) -> None:
+    found = process(Settings(), file)
+    found.take(alarm())
+    stricter = low_confidence(found)
+    laxer = with_threshold(0.6)
+    found.take_up(laxer, Policy.from_settings(laxer))
+    # They are not the certified ones, so these hold; once it is over, those that were taken up.
+    assert low_confidence(found) == 0.3 > stricter
+    assert mark(found).because == ["alarm"]
+    found.take(acknowledged())
+    assert low_confidence(found) == 0.6
+    assert mark(found).because == ["thresholds"]
+    found.take_up(Settings(), Policy.from_settings(Settings()))
+    assert mark(found).state == "certified"
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 def test_an_alarm_ends_when_it_is_acknowledged_in_whatever_order_that_is_read(
     file: CertificateFile, *, is_first: bool

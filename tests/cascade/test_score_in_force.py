@@ -74,6 +74,27 @@ def test_a_threshold_of_a_label_stays_in_force() -> None:
     assert not policy.doubts(signals, label="billing")
 
 
+def test_thresholds_that_an_alarm_made_stricter_count_beside_a_score() -> None:
+    in_force = with_score()
+    before = in_force.as_certified()
+    stricter = before.model_copy(update={"default": {**before.default, "low_confidence": 0.05}})
+    fallen_back = in_force.falling_back_to(stricter)
+    [doubt] = fallen_back.doubts([Signal("low_confidence", 0.1, "")])
+    assert doubt.code == "low_confidence"
+    assert not in_force.doubts([Signal("low_confidence", 0.1, "")])
+    # What is as strict as before is the score's still.
+    assert not fallen_back.doubts([Signal("several_matters", 1.0, "")])
+    assert fallen_back.settings != in_force.settings
+
+
+def test_a_certificate_of_settings_without_the_score_drops_it_on_an_alarm() -> None:
+    in_force = with_score()
+    alone = in_force.falling_back_to(in_force.as_certified(), with_score=False)
+    [doubt] = alone.doubts([Signal("several_matters", 1.0, "")])
+    assert doubt.code == "several_matters"
+    assert alone.score is None
+
+
 def set_to(folder: Path, found: Score, **more: object) -> Settings:
     file = folder / "score.json"
     file.write_text(found.model_dump_json(by_alias=True))

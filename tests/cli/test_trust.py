@@ -9,8 +9,8 @@ from pipeline.cascade.policy import Policy, settings_digest
 from pipeline.config import Settings, load_settings
 from pipeline.model.questions import Signal
 from pipeline.model.records import Provenance, Tier
+from pipeline.trust.export import export_line
 from pipeline.trust.records import AnswerLabel, LabelledAnswer
-from pipeline.trust.verdicts import export_line
 from tests.cli.conftest import Run
 from tests.trust.examples import answer, label
 

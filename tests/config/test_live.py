@@ -31,7 +31,7 @@ async def test_each_change_of_a_file_brings_the_settings_that_are_there_then(fol
     async def wait(_: float) -> None:
         next(turns)()
 
-    changes = settings_changes(load_settings, wait=wait)
+    changes = settings_changes(load_settings(), load_settings, wait=wait)
     changed = await anext(changes)
     assert isinstance(changed, Settings)
     assert changed.thresholds.low_confidence == 0.3
@@ -39,6 +39,17 @@ async def test_each_change_of_a_file_brings_the_settings_that_are_there_then(fol
     assert isinstance(wrong, UsageError)
     assert "pipeline.toml is not TOML" in str(wrong)
     assert await anext(changes) == load_settings()
+
+
+async def test_a_file_that_the_settings_name_is_one_of_theirs(folder: Path) -> None:
+    (folder / "pipeline.toml").write_text('[stages.tickets]\nscore = "score.json"')
+    turns = iter((lambda: None, lambda: (folder / "score.json").write_text("{}")))
+
+    async def wait(_: float) -> None:
+        next(turns)()
+
+    changed = await anext(settings_changes(load_settings(), load_settings, wait=wait))
+    assert changed == load_settings()
 
 
 async def test_a_file_that_is_mounted_in_its_place_is_seen(folder: Path) -> None:
@@ -57,7 +68,7 @@ async def test_a_file_that_is_mounted_in_its_place_is_seen(folder: Path) -> None
     async def wait(_: float) -> None:
         next(waited)()
 
-    changed = await anext(settings_changes(load_settings, wait=wait))
+    changed = await anext(settings_changes(load_settings(), load_settings, wait=wait))
     assert isinstance(changed, Settings)
     assert changed.thresholds.stages["tickets"].low_confidence == 0.3
 

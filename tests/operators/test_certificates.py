@@ -17,12 +17,12 @@ from pipeline.operators.certificates import (
     notify_of,
     read_alarms,
     read_drawn,
-    read_export,
     status,
 )
 from pipeline.stream.records import Outgoing
 from pipeline.testing import MemoryBroker, MemoryTopicReader
 from pipeline.trust.certificate_file import CertificateFile, read_certificates
+from pipeline.trust.export import read_export
 from pipeline.trust.records import (
     AnswerLabel,
     LabelledAnswer,
@@ -105,10 +105,10 @@ def test_labelled_answers_are_read_from_what_was_exported(tmp_path: Path) -> Non
         for each in labelled(2)
     ]
     path.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
-    assert read_export(path) == labelled(2)
+    assert list(read_export(path)) == labelled(2)
     path.write_text('{"id": 1, "right": true}')
     with pytest.raises(UsageError, match=r"export.jsonl:1: answer: Field required"):
-        read_export(path)
+        list(read_export(path))
 
 
 async def test_drawn_answers_without_a_label_are_read_for_the_reference() -> None:

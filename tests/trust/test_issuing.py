@@ -17,7 +17,7 @@ from pipeline.trust.certificate_file import (
     differing_thresholds,
 )
 from pipeline.trust.certificates import ErrorBudget
-from pipeline.trust.issuing import STRICTER_ACCEPTS, Wish, issue, verdict_on
+from pipeline.trust.issuing import STRICTER_ACCEPTS, Wish, issue
 from pipeline.trust.records import AnswerSignal, LabelledAnswer
 from tests.trust.examples import NOON, answer, label
 
@@ -125,18 +125,6 @@ def test_what_cannot_be_weighed_or_is_of_other_settings_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         issue(wish(), answers, None)
-
-
-def test_several_persons_are_counted_by_their_last_word_and_a_tie_is_wrong() -> None:
-    ada, bob = label(1, right=True), label(1, right=False, person="bob")
-    verdict = verdict_on(answer(1), [ada, bob])
-    assert verdict is not None
-    assert verdict.is_wrong
-    assert verdict.chance == pytest.approx(0.005)
-    changed = verdict_on(answer(1), [ada, bob, label(1, right=True, person="bob")])
-    assert changed is not None
-    assert not changed.is_wrong
-    assert verdict_on(answer(1), [label(1, chance=None)]) is None
 
 
 def test_each_further_attempt_may_be_wrong_less_often() -> None:

@@ -15,6 +15,7 @@ from pipeline.trust.labelling import (
     KeyCap,
     agreement,
     chance_to_label,
+    verdict_on,
     weighed,
 )
 from pipeline.trust.records import AnswerSignal, LabelledAnswer
@@ -108,6 +109,18 @@ def test_agreement_is_not_known_without_pairs_or_with_equal_verdicts_alone() -> 
 def test_a_verdict_weighs_by_both_draws_and_is_wrong_where_anybody_says_so() -> None:
     found = weighed([labelled(True, number=1), labelled(True, False, number=2)])
     assert found == [Verdict("key-1", False, 0.005), Verdict("key-2", True, 0.005)]
+
+
+def test_an_answer_is_wrong_where_the_last_word_of_anybody_says_so() -> None:
+    ada, bob = label(1, right=True), label(1, right=False, person="bob")
+    verdict = verdict_on(answer(1), [ada, bob])
+    assert verdict is not None
+    assert verdict.is_wrong
+    assert verdict.chance == pytest.approx(0.005)
+    changed = verdict_on(answer(1), [ada, bob, label(1, right=True, person="bob")])
+    assert changed is not None
+    assert not changed.is_wrong
+    assert verdict_on(answer(1), [label(1, chance=None)]) is None
 
 
 def test_labels_that_nobody_drew_are_refused_unless_they_are_left_out() -> None:
