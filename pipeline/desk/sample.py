@@ -125,7 +125,6 @@ class SampleView:
         self._desks = {
             name: LabelDesk(self.settings, self.kafka.read, stage)
             for name, stage in build_stages(self.settings.stages).items()
-            if name in self.settings.enabled
         }
         self._pages = PageImages(self.settings.stages.by_name())
         self._work: dict[tuple[str, str], _Work] = {}

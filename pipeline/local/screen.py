@@ -339,7 +339,7 @@ def next_steps(summary: Summary, *, still_running: bool) -> str:
 All of it goes on, the dashboard at {summary.dashboard}; Ctrl-C ends it. In another terminal:
   . {shlex.quote(str(summary.records / "env"))}
   {program} tail tickets --pretty --limit 3
-  {program} desk                       # settle the cases that wait for a person, in the browser
+  {program} desk     # in the browser: cases, answers to label, dead letters
   {program} review list
   {program} dead-letters list"""
     return f"""

@@ -111,10 +111,10 @@ async def take(path: Path, seconds: float) -> None:
             await page.until("document.querySelectorAll('#tiles .tile').length === 8")
             await page.evaluate("document.fonts.ready.then(() => true)")
             await page.screenshot(path, whole=False)
-    _shrink(path)
+    shrink(path)
 
 
-def _shrink(path: Path) -> None:
+def shrink(path: Path) -> None:
     """Few colours are enough for a page, and a third of the bytes."""
     with Image.open(path) as picture:
         small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)

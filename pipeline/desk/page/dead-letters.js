@@ -260,7 +260,8 @@ class DeadLetters {
       }
     };
     const form = element("form", { class: "card correct", "aria-label": "Put back" },
-      element("h2", {}, this.chosen.size ? `Put back ${count(this.chosen.size)} dead letters`
+      element("h2", {}, this.chosen.size
+        ? `Put back ${count(this.chosen.size)} ${this.chosen.size === 1 ? "dead letter" : "dead letters"}`
         : "Put back all that match the filter"),
       faults, would,
       element("div", { class: "field" }, element("label", { for: "rate" }, "At most so many a second"), rate),
