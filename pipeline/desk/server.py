@@ -10,6 +10,7 @@ from aiohttp import web
 import pipeline
 from pipeline.config import Settings
 from pipeline.desk.access import PUBLIC, Access, Role, open_access, person
+from pipeline.desk.lookup import LookUpView
 from pipeline.desk.review import Kafka, ReviewView
 from pipeline.desk.routes import Route, View, answer, errors_as_json
 from pipeline.observe.web import (
@@ -123,6 +124,6 @@ async def serve(
     host, port = settings.desk.host, settings.desk.port
     access = access or open_access(settings.desk.access, host)
     view = ReviewView(settings, kafka or Kafka.under(settings, note or _log_note))
-    app = application([view], access)
+    app = application([view, LookUpView.under(settings)], access)
     async with view.running(failed=failed), listening(app, (host, port), table="desk") as address:
         yield address

@@ -16,6 +16,7 @@ from aiohttp import web
 from pipeline.config import AccessSettings, DeskSettings, Settings
 from pipeline.desk.access import Access, Person, Role
 from pipeline.desk.access.ways import Visitor, WayIn
+from pipeline.desk.lookup import LookUpView
 from pipeline.desk.review import Kafka, ReviewView
 from pipeline.desk.server import application
 from pipeline.kafka.topics import TopicNames
@@ -104,6 +105,9 @@ class Desk:
     async def _partitions(self, topics: Sequence[str]) -> Sequence[TopicPartition]:
         return [each for topic in topics for each in self.broker.partitions_of(topic)]
 
+    async def _existing(self) -> Sequence[str]:
+        return self.names.of(self.settings.enabled)
+
     def _publisher(self, command: AuditedCommand) -> IdempotentPublisher:
         self.count += 1
         return IdempotentPublisher(
@@ -143,7 +147,8 @@ class Desk:
         def failed() -> None:
             raise AssertionError("the desk ended")
 
-        app = application([self.view], self.access)
+        look_up = LookUpView(self.settings, self.read, self._existing)
+        app = application([self.view, look_up], self.access)
         async with (
             self.view.running(failed=failed),
             listening(app, ("127.0.0.1", 0), table="desk") as address,

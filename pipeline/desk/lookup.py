@@ -1,0 +1,89 @@
+"""The view that looks up one event: what became of it, whoever it waits for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from pipeline.config import Settings
+from pipeline.desk.access import Role
+from pipeline.desk.routes import Route, answer, body_of
+from pipeline.kafka.connection import admin_client
+from pipeline.kafka.reader import TopicReader
+from pipeline.kafka.topics import Topics
+from pipeline.model.errors import UsageError
+from pipeline.model.records import now
+from pipeline.operators.lookup import Story, facts_of, look_up
+from pipeline.operators.selection import moment, topic_reader
+
+READ_SECONDS = 30.0
+"""For reading topics: a request has `server.REQUEST_SECONDS`, some of them to wait for its turn."""
+AT_ONCE = 2
+"""That read topics for people at the same time; others wait."""
+_LONGEST_TIME = 40
+
+
+@dataclass(eq=False)
+class LookUpView:
+    """Finds the records of an event; `existing` are the topics that there are."""
+
+    settings: Settings
+    read: TopicReader
+    existing: Callable[[], Awaitable[Collection[str]]]
+    name: str = field(default="lookup", init=False)
+    title: str = field(default="Look up", init=False)
+    role: Role = field(default=Role.READER, init=False)
+
+    def __post_init__(self) -> None:
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    @classmethod
+    def under(cls, settings: Settings) -> "LookUpView":
+        """On the configured brokers."""
+
+        async def existing() -> Collection[str]:
+            async with admin_client(settings.kafka) as admin:
+                return await Topics(admin).existing()
+
+        return cls(settings, topic_reader(settings), existing)
+
+    def routes(self) -> Sequence[Route]:
+        # Keys may be of people, so they are not in an address, which servers between may log.
+        return (Route("POST", "/api/lookup", Role.READER, self._look_up),)
+
+    async def _look_up(self, request: web.Request) -> web.Response:
+        match await body_of(request):
+            case {"wanted": str() as wanted, "since": str() as since, **others} if not others:
+                begin = moment(since[:_LONGEST_TIME], now())
+            case _:
+                raise UsageError("Say what is looked up (wanted), and from when on (since).")
+        async with self._turns:
+            found = await look_up(
+                self.settings,
+                self.read,
+                await self.existing(),
+                wanted,
+                since=begin,
+                seconds=READ_SECONDS,
+            )
+        return answer(document_of(found))
+
+
+def document_of(story: Story) -> dict[str, Any]:
+    """What a page shows of it: text alone."""
+    return {
+        "sentences": list(story.sentences()),
+        "passages": story.passages,
+        "entries": [
+            {
+                "at": entry.at,
+                "kind": entry.kind,
+                "where": f"{entry.topic} {entry.place}",
+                "facts": [("key", entry.key), *facts_of(entry)],
+                "texts": list(entry.texts.items()),
+            }
+            for entry in story.entries
+        ],
+    }
