@@ -71,6 +71,9 @@ def view_over(broker: MemoryBroker, settings: Settings) -> ReviewView:
     async def partitions(topics: Sequence[str]) -> Sequence[TopicPartition]:
         return [each for topic in topics for each in broker.partitions_of(topic)]
 
+    async def existing() -> Sequence[str]:
+        return ()
+
     def nothing() -> NoReturn:
         raise AssertionError("nobody labels anything here")
 
@@ -81,7 +84,7 @@ def view_over(broker: MemoryBroker, settings: Settings) -> ReviewView:
             clock=lambda: datetime.now(UTC),
         )  # fmt: skip
 
-    return ReviewView(settings, Kafka(read, partitions, publisher, nothing))
+    return ReviewView(settings, Kafka(read, existing, partitions, publisher, nothing))
 
 
 async def opened(session: aiohttp.ClientSession, address: str, order: str) -> float:

@@ -15,7 +15,7 @@ from pipeline.cli import comparing  # noqa: F401 - its commands are of `trust`
 from pipeline.cli.access import access
 from pipeline.cli.checks import cost, doctor, evaluate, say_what_is_next, schemas, version
 from pipeline.cli.examples import epilog
-from pipeline.cli.kafka import lag, publish, tail, topics
+from pipeline.cli.kafka import lag, lookup, publish, tail, topics
 from pipeline.cli.labelling import label_sample
 from pipeline.cli.notify import notify
 from pipeline.cli.offsets import offsets
@@ -34,7 +34,7 @@ app = typer.Typer(
     help="Kafka events enriched by Claude: Haiku answers the routine, Sonnet the ambiguous.",
 )
 COMMANDS = (
-    *(demo, run, desk, local, publish, backfill, tail, lag),
+    *(demo, run, desk, local, publish, backfill, tail, lookup, lag),
     *(init, ask, forget, cost, evaluate, doctor, version),
 )
 GROUPS = {

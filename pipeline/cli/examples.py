@@ -10,6 +10,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "publish": ("publish tickets samples/tickets.jsonl", "publish images scans/ --key-field id"),
     "backfill": ("backfill tickets", "backfill tickets archive.jsonl"),
     "tail": ("tail tickets --follow", "tail dead-letters --limit 10 --pretty"),
+    "lookup": ("lookup T-1042", "lookup customer-42 --since 7d --json"),
     "lag": ("lag", "lag tickets --watch", "lag --json"),
     "init": ("init", "init --yes --topic support.tickets --kind tickets"),
     "ask": ("ask tickets 'Where is my parcel?' --simulated", "ask invoices --file invoice.pdf"),

@@ -1,4 +1,4 @@
-"""`pipeline topics`, `publish`, `tail` and `lag`."""
+"""`pipeline topics`, `publish`, `tail`, `lookup` and `lag`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from pipeline.cli.options import Json, KeyField, Strings
+from pipeline.cli.options import Json, KeyField, Newest, Strings
 
 if TYPE_CHECKING:
     from pipeline.operators.inspection import StageLag
+    from pipeline.operators.lookup import Story
 
 topics = typer.Typer(no_args_is_help=True, help="Make, list and describe the topics.")
 Stages = Annotated[Strings, Argument(help="Whose topics; those of the enabled stages if none.")]
@@ -123,6 +124,52 @@ def tail(
         pretty=pretty,
     )
     console.run_endless(reading) if follow or new else console.run(reading)
+
+
+def lookup(
+    wanted: Annotated[
+        str, Argument(metavar="ID", help="An event's id, its key, or TOPIC/PARTITION/OFFSET.")
+    ],
+    since: Annotated[
+        str, Option("--since", help="How far back: 2026-11-22T10:00 (UTC), or 15m, 2h, 7d ago.")
+    ] = "1d",
+    limit: Newest = 100,
+    json: Json = False,
+) -> None:
+    """Show what became of one event: its records in all topics, where it is, what it cost."""
+    from pipeline.cli.terminal import console, load_settings
+    from pipeline.kafka.connection import admin_client
+    from pipeline.kafka.topics import Topics
+    from pipeline.model.records import now
+    from pipeline.operators.lookup import look_up
+    from pipeline.operators.selection import moment, topic_reader
+
+    settings, begin = load_settings(), moment(since, now())
+
+    async def work() -> "Story":
+        async with admin_client(settings.kafka) as admin:
+            existing = await Topics(admin).existing()
+        return await look_up(
+            settings,
+            topic_reader(settings),
+            existing,
+            wanted,
+            since=begin,
+            limit=limit,
+            on_read=done,
+        )
+
+    with console.progress("Reading") as done:
+        found = console.run(work())
+    if json:
+        console.as_json(found)
+    else:
+        for line in found.lines():
+            console.line(line)
+        for sentence in found.sentences():
+            console.note(sentence)
+    if not found.entries:
+        raise typer.Exit(console.FAILED)
 
 
 def lag(

@@ -51,7 +51,7 @@ class NotificationSettings(Section):
     quiet_days: list[Day] = setting([], "days on which nothing is sent")
     time_zone: str = setting("UTC", "whose time and days these are, e.g. Europe/Berlin")
     desk_url: Annotated[str, Field(pattern="^https?://")] | None = setting(
-        None, "where people settle cases: linked to; desk.access.url if unset"
+        None, "where people settle cases: linked to, by the dashboard too; desk.access.url if unset"
     )
 
     @field_validator("time_zone")

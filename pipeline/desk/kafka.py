@@ -1,6 +1,6 @@
 """What the desk needs of Kafka, so that tests can give it a broker in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +38,7 @@ class Kafka:
     """The topics that the desk reads, and what publishes there."""
 
     read: TopicReader
+    existing: Callable[[], Awaitable[Collection[str]]]
     partitions: FindPartitions
     publisher: Publisher
     writer: Callable[[], AbstractAsyncContextManager[RecordWriter]]
@@ -46,6 +47,10 @@ class Kafka:
     def under(cls, settings: Settings, note: Callable[[str], None]) -> "Kafka":
         """The configured brokers; a weaker guarantee than exactly once is reported to `note`."""
 
+        async def existing() -> Collection[str]:
+            async with admin_client(settings.kafka) as admin:
+                return await Topics(admin).existing()
+
         async def partitions(topics: Sequence[str]) -> Sequence[TopicPartition]:
             async with admin_client(settings.kafka) as admin:
                 return await Topics(admin).partitions(topics)
@@ -53,6 +58,7 @@ class Kafka:
         size = settings.topics.max_message_bytes
         return cls(
             topic_reader(settings),
+            existing,
             partitions,
             partial(open_publisher, settings, note=note),
             partial(Writer, settings.kafka, max_record_bytes=size),

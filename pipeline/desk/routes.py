@@ -1,7 +1,7 @@
 """What the desk answers to: routes with the role that each needs, and how answers look."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,6 +56,12 @@ class View(Protocol):
 
     def running(self, *, failed: Callable[[], object]) -> AbstractAsyncContextManager[None]:
         """What goes on beside requests; `failed` is called if that ends by a bug."""
+
+
+@asynccontextmanager
+async def nothing_beside(*, failed: Callable[[], object]) -> AsyncIterator[None]:  # noqa: ARG001
+    """The `running` of a view whose work is all in its answers."""
+    yield
 
 
 class Conflict(PipelineError):

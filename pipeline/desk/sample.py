@@ -6,8 +6,7 @@ person's own word.
 
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import Any
 
@@ -18,7 +17,7 @@ from pipeline.desk.access import Person, Role, person
 from pipeline.desk.case import event_of
 from pipeline.desk.kafka import Kafka
 from pipeline.desk.pages import EDGES, PageImages, edge_of
-from pipeline.desk.routes import Conflict, Route, answer, body_of
+from pipeline.desk.routes import Conflict, Route, answer, body_of, nothing_beside
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.model.records import now
@@ -141,10 +140,7 @@ class SampleView:
             Route("POST", f"{turn}/verdict", Role.REVIEWER, self._decide),
         )
 
-    @asynccontextmanager
-    async def running(self, *, failed: Callable[[], object]) -> AsyncIterator[None]:  # noqa: ARG002 - nothing goes on
-        """Nothing goes on beside requests."""
-        yield
+    running = staticmethod(nothing_beside)
 
     async def _stages(self, _: web.Request) -> web.Response:
         [planned] = plan(_TARGET, [_RIGHT], _CHANCE)

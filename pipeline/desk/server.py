@@ -12,6 +12,7 @@ from pipeline.config import Settings
 from pipeline.desk.access import PUBLIC, Access, Role, open_access, person
 from pipeline.desk.dead_letters import DeadLettersView
 from pipeline.desk.kafka import Kafka
+from pipeline.desk.lookup import LookUpView
 from pipeline.desk.review import ReviewView
 from pipeline.desk.routes import Route, View, answer, errors_as_json
 from pipeline.desk.sample import SampleView
@@ -126,7 +127,7 @@ async def serve(
     host, port = settings.desk.host, settings.desk.port
     access = access or open_access(settings.desk.access, host)
     kafka = kafka or Kafka.under(settings, note or _log_note)
-    kinds = (ReviewView, SampleView, DeadLettersView)
+    kinds = (ReviewView, SampleView, DeadLettersView, LookUpView)
     views: Sequence[View] = [kind(settings, kafka) for kind in kinds]
     async with AsyncExitStack() as stack:
         for view in views:

@@ -123,11 +123,15 @@ def _short(value: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What runs, fixed from the start: the guarantee in force, the consumers in their order."""
+    """What runs, fixed from the start: the guarantee in force, the consumers in their order.
+
+    `desk` is the address of the desk, for links to events; None where it is not set.
+    """
 
     version: str
     delivery: str
     stages: tuple[str, ...]
+    desk: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,7 @@ class Status:
             "started_at": self._started_at,
             "version": self.about.version,
             "delivery": self.about.delivery,
+            "desk": self.about.desk,
             "window_seconds": round(newer.at - older.at, 1),
             "ready": report.ok,
             "findings": report.findings,
@@ -377,7 +382,7 @@ def instruments(settings: Settings, stages: Sequence[str], *, delivery: str) -> 
     metrics = Metrics(registry, conditions, recent=recent)
     metrics.started(version=pipeline.__version__, delivery=delivery, budgets=budgets(settings))
     status = Status(
-        About(pipeline.__version__, delivery, tuple(stages)),
+        About(pipeline.__version__, delivery, tuple(stages), desk_address(settings)),
         registry,
         conditions,
         health,
@@ -385,6 +390,12 @@ def instruments(settings: Settings, stages: Sequence[str], *, delivery: str) -> 
         recent_limit=recent.most,
     )
     return Instruments(metrics, conditions, health, Views(registry, health, status))
+
+
+def desk_address(settings: Settings) -> str | None:
+    """Where people reach the desk, without a slash at the end; None where no setting says so."""
+    address = settings.notifications.desk_url or settings.desk.access.url
+    return None if address is None else address.rstrip("/")
 
 
 def budgets(settings: Settings) -> Mapping[tuple[str, str], Decimal]:

@@ -66,8 +66,8 @@ _PAGE = {
     "X-Content-Type-Options": "nosniff",
 }
 _OWN = (
-    "index.html", "page.css", "icon.svg", "main.js", "charts.js", "dom.js", "format.js",
-    "models.js", "overview.js", "reasons.js", "records.js", "stages.js", "trouble.js",
+    "index.html", "page.css", "icon.svg", "main.js", "charts.js", "dom.js", "events.js",
+    "format.js", "models.js", "overview.js", "reasons.js", "records.js", "stages.js", "trouble.js",
 )  # fmt: skip
 _VENDORED = {
     "uplot.js": ("uplot", "uPlot.iife.min.js"),

@@ -30,7 +30,15 @@ from pipeline.config import Settings, load_settings
 from pipeline.config.live import settings_changes
 from pipeline.kafka.brokers import delivery_in_force
 from pipeline.observe import web
-from pipeline.observe.dashboard import STEP_SECONDS, About, Health, Running, Status, Views
+from pipeline.observe.dashboard import (
+    STEP_SECONDS,
+    About,
+    Health,
+    Running,
+    Status,
+    Views,
+    desk_address,
+)
 from pipeline.observe.metrics import Conditions
 from pipeline.runtime.process import MARGIN, background_task, dies_with_parent
 from pipeline.stages.files.decoding import decoders_of_this_process
@@ -320,7 +328,8 @@ async def run_fleet(
             stop_within=ends_within(settings, workers=1) + _TO_END_BY_ITSELF,
             clock=time.monotonic,
         )
-        about = About(pipeline.__version__, delivery.mode, tuple(stages))
+        desk = desk_address(settings)
+        about = About(pipeline.__version__, delivery.mode, tuple(stages), desk)
         reports, conditions = Reports(), Conditions()
         async with (
             web.serve(

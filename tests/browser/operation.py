@@ -33,7 +33,7 @@ STAGES = ("tickets", "invoices", "images", "escalations")
 class Operation:
     """Drives the pipeline's own `Metrics` and `Status`, on a clock that it turns itself."""
 
-    def __init__(self, *, recent: int = 20, port: int = 0) -> None:
+    def __init__(self, *, recent: int = 20, port: int = 0, desk: str | None = None) -> None:
         self.now = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
         self.port = port
         self.health = Health()
@@ -43,7 +43,7 @@ class Operation:
         self.metrics = Metrics(self._registry, self.conditions, recent=self._recent)
         self.metrics.started(version="0.1.0", delivery="exactly_once", budgets={})
         self.status = Status(
-            About("0.1.0", "exactly_once", STAGES),
+            About("0.1.0", "exactly_once", STAGES, desk),
             self._registry,
             self.conditions,
             self.health,

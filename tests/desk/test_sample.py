@@ -148,5 +148,5 @@ async def test_a_reader_labels_nothing() -> None:
     draw(desk)
     async with client(desk) as browser:
         _, session = await browser.get("/api/session")
-        assert [each["name"] for each in session["views"]] == ["review", "dead-letters"]
+        assert [each["name"] for each in session["views"]] == ["review", "dead-letters", "lookup"]
         assert (await browser.post("/api/sample/next", {"stage": "tickets"}))[0] == 403

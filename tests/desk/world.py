@@ -18,7 +18,9 @@ from pipeline.desk.access import Access, Person, Role
 from pipeline.desk.access.ways import Visitor, WayIn
 from pipeline.desk.dead_letters import DeadLettersView
 from pipeline.desk.kafka import Kafka, RecordWriter
+from pipeline.desk.lookup import LookUpView
 from pipeline.desk.review import ReviewView
+from pipeline.desk.routes import View
 from pipeline.desk.sample import SampleView
 from pipeline.desk.server import application
 from pipeline.kafka.topics import TopicNames
@@ -117,13 +119,17 @@ class Desk:
                 self.broker.create_topic(topic)
         self.read = MemoryTopicReader(self.broker)
         self.count = 0
-        kafka = Kafka(self.read, self._partitions, self._publisher, self._writer)
+        kafka = Kafka(self.read, self._existing, self._partitions, self._publisher, self._writer)
         self.view = ReviewView(settings, kafka, undo_seconds=undo_seconds)
-        self.views = (self.view, SampleView(settings, kafka), DeadLettersView(settings, kafka))
+        others = (SampleView, DeadLettersView, LookUpView)
+        self.views: Sequence[View] = (self.view, *(each(settings, kafka) for each in others))
         self.are_writes_refused = False
 
     async def _partitions(self, topics: Sequence[str]) -> Sequence[TopicPartition]:
         return [each for topic in topics for each in self.broker.partitions_of(topic)]
+
+    async def _existing(self) -> Sequence[str]:
+        return self.names.of(self.settings.enabled)
 
     def _publisher(self, topic: str, marks: str, command: AuditedCommand) -> IdempotentPublisher:
         self.count += 1

@@ -27,6 +27,7 @@ TICKET = {
     },
     "account": 12,
 }  # fmt: skip
+STAGES = build_stages(Settings().stages)
 MAP = {"id": "ticket.id", "subject": "ticket.subject", "body": "ticket.description"}
 
 
@@ -46,8 +47,7 @@ def event_of(made: Adapter, given: InputRecord, stage: str = "tickets") -> RawEv
     """What the stage parses."""
     adapted = made.adapt(given, None)
     assert isinstance(adapted, Adapted)
-    stages = build_stages(Settings().stages)
-    event: RawEvent = stages[stage].parse(adapted.value, key=given.key, headers=adapted.headers)
+    event: RawEvent = STAGES[stage].parse(adapted.value, key=given.key, headers=adapted.headers)
     return event
 
 
@@ -73,7 +73,7 @@ def refusal(made: Adapter, value: object) -> str:
 
 
 def test_without_settings_there_is_no_adapter() -> None:
-    assert adapter_of(Settings(), build_stages(Settings().stages)["tickets"]) is None
+    assert adapter_of(Settings(), STAGES["tickets"]) is None
 
 
 def test_fields_are_found_and_what_was_read_is_not_passed_on_again() -> None:
@@ -292,9 +292,8 @@ def test_expressions_are_checked_when_settings_are_read(table: Mapping[str, Any]
     "value", [b"", b"not json", b"[1]", b"\xff\xfe{", b'{"a": ' + b"[" * 90 + b"]" * 90 + b"}"]
 )
 def test_what_is_no_json_object_is_a_dead_letter_as_without_a_mapping(value: bytes) -> None:
-    plain = build_stages(Settings().stages)["tickets"]
     with pytest.raises(InvalidEvent) as without:
-        plain.parse(value, key=None, headers={})
+        STAGES["tickets"].parse(value, key=None, headers={})
     with pytest.raises(InvalidEvent) as with_mapping:
         adapter(map=MAP).adapt(record(value), None)
     assert with_mapping.value.detail == without.value.detail
@@ -360,8 +359,7 @@ def test_a_mapping_of_each_field_to_itself_changes_nothing(
         "body": body,
         "subject": subject,
     }
-    plain = build_stages(Settings().stages)["tickets"]
     given_json = orjson.dumps(value)
     assert outcome(lambda: event_of(IDENTITY, record(value))) == outcome(
-        lambda: plain.parse(given_json, key=b"k", headers={})
+        lambda: STAGES["tickets"].parse(given_json, key=b"k", headers={})
     )

@@ -4,8 +4,16 @@ from decimal import Decimal
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from pipeline.config import Settings
 from pipeline.model.records import DOCUMENT, Tier, Usage
-from pipeline.observe.dashboard import STEP_SECONDS, WINDOW_SECONDS, About, Health, Status
+from pipeline.observe.dashboard import (
+    STEP_SECONDS,
+    WINDOW_SECONDS,
+    About,
+    Health,
+    Status,
+    desk_address,
+)
 from pipeline.observe.metrics import Conditions, Metrics
 from pipeline.stream.records import Disposition
 from pipeline.workers.fleet import Merged
@@ -232,3 +240,17 @@ def test_a_model_shows_which_tiers_ask_it_and_in_which_place(
         "m": {"first": {"haiku": False}, "fallback": {}},
         "aws/m": {"first": {"sonnet": True}, "fallback": {"haiku": True}},
     }
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        ({}, None),
+        ({"desk": {"access": {"url": "https://desk.example.com/"}}}, "https://desk.example.com"),
+        ({"notifications": {"desk_url": "http://d.example/x/"}}, "http://d.example/x"),
+    ],
+)
+def test_the_desk_is_linked_to_where_a_setting_has_its_address(
+    settings: dict[str, object], address: str | None
+) -> None:
+    assert desk_address(Settings.model_validate(settings)) == address

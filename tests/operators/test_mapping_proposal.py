@@ -293,7 +293,9 @@ json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=9),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.text(max_size=4) | st.sampled_from(["id", "body", "file"]), inner)
+        | st.dictionaries(
+            st.text(max_size=4) | st.sampled_from(["id", "body", "file"]), inner, max_size=4
+        )
     ),
     max_leaves=12,
 )

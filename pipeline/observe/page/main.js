@@ -6,7 +6,7 @@ import { count, duration, sum, words } from "./format.js";
 import { showModels } from "./models.js";
 import { showOverview } from "./overview.js";
 import { showReasons } from "./reasons.js";
-import { showRecords } from "./records.js";
+import { recordsOf, showRecords } from "./records.js";
 import { showStages } from "./stages.js";
 import { showConnection, showState } from "./trouble.js";
 
@@ -27,7 +27,7 @@ function show() {
   showOverview(view, stages, isAll);
   showCharts(view, stages);
   showStages(view);
-  showReasons(stages);
+  showReasons(stages, view, recordsOf(view, stages, isAll));
   showModels(view);
   showRecords(view, stages, isAll);
   const lag = sum(view.stages.map((stage) => stage.lag_events));

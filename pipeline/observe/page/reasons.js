@@ -1,14 +1,21 @@
 // How events ended, and why: bars with their numbers beside them.
 
 import { byId, element, keyed, text } from "./dom.js";
+import { lookUp, quoted } from "./events.js";
 import { count, large, merged, ratio, share, sum, words } from "./format.js";
 
-export function showReasons(stages) {
+/** `records` are the newest ones, which have an example of most doubts. */
+export function showReasons(stages, view, records) {
+  const newest = new Map(records.toReversed().flatMap((record) =>
+    record.doubts.map((doubt) => [doubt.code, record.event_id])));
   showEnds(byId("ends"), stages);
   showBars(byId("doubts"), merged(stages.map((stage) => stage.doubts)),
-    "No answer was doubted.");
+    "No answer was doubted.", (code) => (newest.has(code)
+      ? { key: newest.get(code), make: () => ["such as ",
+        lookUp(view.desk, newest.get(code), newest.get(code))] } : null));
   showBars(byId("letters"), merged(stages.map((stage) => stage.dead_letters)),
-    "No event became a dead letter.");
+    "No event became a dead letter.", (code) => ({ key: code, make: () =>
+      [element("code", {}, `pipeline dead-letters list --reason ${quoted(code)}`)] }));
 }
 
 function showEnds(parent, stages) {
@@ -51,7 +58,8 @@ function frame(parent) {
   return parts;
 }
 
-function showBars(parent, entries, empty) {
+// `behind` gives the way to the events of a code: { key, make() }, or null where there is none.
+function showBars(parent, entries, empty, behind) {
   if (!entries.length) {
     if (!parent.querySelector(".none")) {
       parent.replaceChildren(element("p", { class: "none" }, empty));
@@ -67,10 +75,17 @@ function showBars(parent, entries, empty) {
   keyed(list, entries, ([code]) => code,
     ([code]) => element("li", {}, element("span", { class: "label" }, words(code)),
       element("span", { class: "value" }), element("span", { class: "percent" }),
-      element("span", { class: "track", "aria-hidden": "true" }, element("span"))),
-    (node, [, value]) => {
+      element("span", { class: "track", "aria-hidden": "true" }, element("span")),
+      element("span", { class: "behind" })),
+    (node, [code, value]) => {
       text(node.children[1], count(value));
       text(node.children[2], share(value / all));
       node.children[3].firstElementChild.style.setProperty("--share", String(value / most));
+      const way = behind(code), place = node.children[4];
+      // What is there stays while it is the same, and so does the focus on it.
+      if (way !== null && place.dataset.of !== way.key) {
+        place.replaceChildren(...way.make());
+        place.dataset.of = way.key;
+      }
     });
 }

@@ -1,6 +1,7 @@
 // The last records: what came of events, and why some went to Sonnet or to people.
 
 import { byId, element, Table, text } from "./dom.js";
+import { lookUp } from "./events.js";
 import { dollars, duration, share, time, words } from "./format.js";
 
 const FIELDS = 6, CHARS = 90;
@@ -18,12 +19,16 @@ const COLUMNS = [
 
 let table = null;
 
-export function showRecords(view, stages, isAll) {
+/** Those of the chosen stages, the newest first. */
+export function recordsOf(view, stages, isAll) {
   const names = new Set(stages.map((stage) => stage.name));
-  const isShown = (record) => isAll || names.has(record.stage)
-    || (names.has("escalations") && record.doubts.length > 0);
+  return view.recent.filter((record) => isAll || names.has(record.stage)
+    || (names.has("escalations") && record.doubts.length > 0));
+}
+
+export function showRecords(view, stages, isAll) {
   const hues = new Map(view.stages.map((stage, index) => [stage.name, index + 1]));
-  const records = view.recent.filter(isShown);
+  const records = recordsOf(view, stages, isAll);
   table ??= new Table(byId("records"), COLUMNS,
     (record) => `${record.stage}/${record.event_id}/${record.at}`,
     "The last records, the newest first");
@@ -32,7 +37,9 @@ export function showRecords(view, stages, isAll) {
   none.hidden = records.length > 0;
   text(none, view.recent_limit ? "No record yet: they appear as events are decided."
     : "Not shown: the setting http.recent_records is 0, so results stay off this page.");
-  table.show(records.map((record) => ({ ...record, hue: hues.get(record.stage) ?? 0 })));
+  table.show(records.map((record) => ({
+    ...record, hue: hues.get(record.stage) ?? 0, desk: view.desk,
+  })));
 }
 
 // A record never changes, so each of these cells is filled once.
@@ -40,8 +47,13 @@ export function showRecords(view, stages, isAll) {
 function event(record, cell) {
   if (cell.hasChildNodes()) return;
   cell.className = `name hue-${record.hue}`;
-  cell.append(element("span", { class: "id" }, record.event_id),
-    element("span", { class: "stage" }, record.stage));
+  const id = element("span", { class: "id" },
+    record.desk ? lookUp(record.desk, record.event_id, record.event_id) : record.event_id);
+  cell.append(id, element("span", { class: "stage" }, record.stage));
+  if (!record.desk) {
+    cell.append(element("details", {}, element("summary", {}, "look up"),
+      lookUp(null, record.event_id)));
+  }
 }
 
 function decision(record, cell) {
