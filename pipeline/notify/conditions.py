@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pipeline.kafka.reader import TopicReader
 from pipeline.model.records import DeadLetterReason
+from pipeline.operators.certificates import StageStatus
 from pipeline.operators.dead_letters import dead_letter_of
 from pipeline.operators.handled import HandledIndex, read_handled
 from pipeline.operators.selection import place_of
@@ -147,3 +148,32 @@ class ReviewAge:
                     return record.timestamp
                 self._resume[partition] = record.offset + 1
         return None
+
+
+class StaleCertificates:
+    """Certificates that say nothing any more of what is published, of each stage that has one.
+
+    Args:
+        statuses: What is certified now, by the settings that are there then.
+    """
+
+    def __init__(self, statuses: Callable[[], Awaitable[Sequence[StageStatus]]]) -> None:
+        self._statuses = statuses
+        self._since: dict[str, datetime] = {}
+
+    async def conditions(self, now: datetime) -> Sequence[Condition]:
+        stale = {}
+        for status in await self._statuses():
+            stage, state, _, why = status.row()
+            if state == "stale":
+                stale[stage] = (why, now if status.alarm is None else status.alarm.at)
+        self._since = {stage: self._since.get(stage, at) for stage, (_, at) in stale.items()}
+        return [
+            Condition(
+                f"The certificate of {stage} is stale",
+                f"{why}. What to do is in `pipeline trust status` and, of an alarm, in the runbook "
+                "under PipelineCertificateAlarm.",
+                self._since[stage],
+            )
+            for stage, (why, _) in sorted(stale.items())
+        ]

@@ -15,18 +15,20 @@ from typing import Protocol
 import orjson
 import structlog
 
-from pipeline.config import Settings
+from pipeline.config import Settings, load_settings
 from pipeline.config.notifications import NotificationSettings
 from pipeline.kafka.connection import admin_client
 from pipeline.kafka.leadership import open_leadership
-from pipeline.kafka.reader import read_topics
+from pipeline.kafka.reader import TopicReader, read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames, Topics
 from pipeline.model.errors import PipelineError
-from pipeline.notify.conditions import DeadLetterKinds, ReviewAge, Source
+from pipeline.notify.conditions import DeadLetterKinds, ReviewAge, Source, StaleCertificates
 from pipeline.notify.schedule import HourlyLimit, Notification, due, is_quiet
 from pipeline.notify.webhooks import NotDelivered, Webhook
+from pipeline.operators import certificates
 from pipeline.runtime.process import background_task
 from pipeline.stream.protocols import TopicPartition
+from pipeline.trust.certificate_file import read_certificates
 
 Announced = dict[str, dict[str, datetime]]
 """By webhook: the titles that it was sent, and has not been sent the end of; since when."""
@@ -120,8 +122,8 @@ def webhooks_of(settings: NotificationSettings) -> list[Webhook]:
     return [Webhook(name, each) for name, each in settings.webhooks.items()]
 
 
-def sources_of(settings: Settings) -> list[Source]:
-    """What is looked at, by the settings."""
+def sources_of(settings: Settings, load: Callable[[], Settings] = load_settings) -> list[Source]:
+    """What is looked at, by the settings; `load` reads them again."""
     kafka, names, own = settings.kafka, TopicNames.under(settings), settings.notifications
     read = partial(read_topics, kafka)
     within = timedelta(seconds=own.dead_letters_within)
@@ -137,7 +139,21 @@ def sources_of(settings: Settings) -> list[Source]:
         limit, link = timedelta(seconds=own.review_age), own.desk_url or settings.desk.access.url
         age = ReviewAge(*(read, names.review, names.resolved, partitions), limit=limit, link=link)
         sources.append(age)
+    if settings.trust.certificate is not None:
+        sources.append(StaleCertificates(partial(current_certificates, read, load)))
     return sources
+
+
+async def current_certificates(
+    read: TopicReader, load: Callable[[], Settings]
+) -> Sequence[certificates.StageStatus]:
+    """What is certified, by the settings as they are now: those of stages change while it runs."""
+    settings = await asyncio.to_thread(load)
+    if settings.trust.certificate is None:
+        return []
+    file = await asyncio.to_thread(read_certificates, settings.trust.certificate)
+    alarms = await certificates.read_alarms(read, TopicNames.under(settings).trust)
+    return certificates.status(settings, file, alarms)
 
 
 @asynccontextmanager

@@ -2,12 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 
-from pipeline.notify.conditions import DeadLetterKinds, ReviewAge
+from pipeline.cascade.certified import StageState
+from pipeline.config import Settings
+from pipeline.notify.conditions import DeadLetterKinds, ReviewAge, StaleCertificates
+from pipeline.notify.watcher import current_certificates
+from pipeline.operators.certificates import StageStatus
 from pipeline.operators.handled import HandledIndex
 from pipeline.stream.protocols import TopicPartition
 from pipeline.testing import MemoryBroker, MemoryTopicReader
+from tests.cascade.test_certified import alarm, certificates
 
 DAY = timedelta(days=1)
 
@@ -103,3 +111,44 @@ async def test_a_queue_ages_by_its_oldest_open_case_and_is_fine_once_that_is_set
     assert await source.conditions(begun + timedelta(hours=9)) == []
     mine.publish("review", b"{}", key=b"a")
     assert len(await source.conditions(begun + timedelta(hours=9))) == 1
+
+
+async def test_a_stale_certificate_is_a_condition_from_its_alarm_until_it_holds_again() -> None:
+    holds = StageStatus("tickets", StageState("certified", "c", (), ""), None, None)
+    stale = replace(holds, state=StageState("stale", "c", ("settings",), "the settings changed"))
+    raised = replace(holds, alarm=alarm())
+    looks = iter([[holds], [stale], [raised, replace(stale, stage="invoices")], [holds]])
+
+    async def statuses() -> Sequence[StageStatus]:
+        return next(looks)
+
+    source, began = StaleCertificates(statuses), now()
+    assert await source.conditions(began) == []
+    [first] = await source.conditions(began + DAY)
+    assert (first.title, first.since) == ("The certificate of tickets is stale", began + DAY)
+    assert "the settings changed" in first.text
+    found = await source.conditions(began + 2 * DAY)
+    # It has been stale since, whatever makes it so now.
+    assert [(each.title, each.since) for each in found] == [
+        ("The certificate of invoices is stale", began + 2 * DAY),
+        (first.title, first.since),
+    ]
+    assert "30 of 100 labels wrong" in found[1].text
+    assert await source.conditions(began + 3 * DAY) == []
+
+
+async def test_what_is_stale_follows_from_the_settings_as_they_are_at_each_look(
+    tmp_path: Path,
+) -> None:
+    mine, path = broker(), tmp_path / "certificate.json"
+    mine.create_topic("trust")
+    path.write_text(certificates(Settings()).model_dump_json(by_alias=True))
+    named = {"trust": {"certificate": str(path)}}
+    before = Settings.model_validate(named)
+    after = Settings.model_validate({**named, "thresholds": {"low_confidence": 0.4}})
+    looks = iter([before, after])
+    statuses = partial(current_certificates, MemoryTopicReader(mine), lambda: next(looks))
+    source = StaleCertificates(statuses)
+    assert await source.conditions(now()) == []
+    [found] = await source.conditions(now())
+    assert found.title == "The certificate of tickets is stale"
