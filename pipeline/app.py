@@ -28,6 +28,7 @@ from pipeline.cascade.reading import Reading, file_threads
 from pipeline.cascade.sampler import Sampler, open_sampler
 from pipeline.cascade.serving import ServedStages
 from pipeline.cascade.spending import share_budget
+from pipeline.claude.billing import otherwise_of
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
@@ -116,7 +117,12 @@ class App:
         outputs = await self._serving.open_outputs()
         delivery = await delivery_in_force(self._settings)
         sampler = await open_sampler(self._settings)
-        observed = instruments(self._settings, self._served, delivery=delivery.mode)
+        observed = instruments(
+            self._settings,
+            self._served,
+            delivery=delivery.mode,
+            otherwise=otherwise_of(self._settings),
+        )
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
         models = self._settings.models
         metrics.begin_well(self._served, (models.haiku.name, models.sonnet.name), self.asked())

@@ -1,13 +1,14 @@
 """What calls cost: exact arithmetic, and no guess for a price that nobody knows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from pipeline.claude.model_facts import MODELS, Price
 from pipeline.claude.model_ids import base_id, geography_of
 from pipeline.claude.providers import model_at
-from pipeline.config import EndpointSettings, TokenPrices
+from pipeline.config import EndpointSettings, Settings, TokenPrices
 
 BATCH_FACTOR = Decimal("0.5")
 REGIONAL_FACTOR = Decimal("1.1")
@@ -61,6 +62,11 @@ class PriceTable:
         price = self.price(model)
         return None if price is None else _cost(price, tokens, batch=batch, regional=regional)
 
+    def cost_of_many(self, model: str, tokens: Tokens) -> Decimal | None:
+        """What many requests cost together, none of which has a long prompt; None as `cost`."""
+        price = self.price(model)
+        return None if price is None else _at(price.rates, tokens)
+
     def at_most(
         self, model: str, tokens: Tokens, *, batch: bool = False, regional: bool = False
     ) -> Decimal:
@@ -73,10 +79,64 @@ class PriceTable:
         return max(_cost(each, tokens, batch=batch, regional=regional) for each in prices)
 
 
+class Alternatives(NamedTuple):
+    """What the same events would have cost otherwise, in US dollars; None where not known."""
+
+    sonnet_alone: Decimal | None  # every first answer by Sonnet, with the prompt cache as it was
+    # every first answer by Haiku without prompt cache, nothing checked or escalated
+    plain_loop: Decimal | None
+
+
+def priced_otherwise(
+    asked: Iterable[Tokens], prices: PriceTable, *, haiku: str, sonnet: str
+) -> Alternatives:
+    """Price the tokens of first answers in other ways; none of them has a long prompt.
+
+    Each is what one request took, or many together. `haiku` and `sonnet` are the models of the
+    tiers. What a shared request saved would not have been saved otherwise: then it is more.
+    """
+    tokens = list(asked)
+    uncached = [Tokens(input=each.prompt, output=each.output) for each in tokens]
+
+    def total(model: str, each: Sequence[Tokens]) -> Decimal | None:
+        costs = [cost for one in each if (cost := prices.cost_of_many(model, one)) is not None]
+        return sum(costs, Decimal(0)) if len(costs) == len(each) else None
+
+    return Alternatives(total(sonnet, tokens), total(haiku, uncached))
+
+
+def otherwise_of(settings: Settings) -> Callable[[Mapping[str, Mapping[str, float]]], Alternatives]:
+    """What prices tokens by model and kind, as metrics count them: those of Haiku's tier."""
+    models, prices = settings.models, PriceTable(settings.claude.prices)
+    haiku, sonnet = models.haiku.model, models.sonnet.model
+
+    def priced(tokens: Mapping[str, Mapping[str, float]]) -> Alternatives:
+        asked = [
+            Tokens(
+                input=int(kinds.get("input", 0)),
+                cache_read=int(kinds.get("cache_read", 0)),
+                cache_write_5m=int(kinds.get("cache_write", 0)),
+                output=int(kinds.get("output", 0)),
+            )
+            for model, kinds in tokens.items()
+            if base_id(model) != base_id(sonnet)
+        ]
+        return priced_otherwise(asked, prices, haiku=haiku, sonnet=sonnet)
+
+    return priced
+
+
 def _cost(price: Price, tokens: Tokens, *, batch: bool, regional: bool) -> Decimal:
-    rates = price.rates
-    if price.long_rates is not None and tokens.prompt > price.long_above:
-        rates = price.long_rates
+    is_long = price.long_rates is not None and tokens.prompt > price.long_above
+    cost = _at(price.long_rates if is_long and price.long_rates else price.rates, tokens)
+    if batch:
+        cost *= BATCH_FACTOR
+    if regional:
+        cost *= REGIONAL_FACTOR
+    return cost.normalize()
+
+
+def _at(rates: TokenPrices, tokens: Tokens) -> Decimal:
     millionths = (
         rates.input * tokens.input
         + rates.cache_read * tokens.cache_read
@@ -84,8 +144,4 @@ def _cost(price: Price, tokens: Tokens, *, batch: bool, regional: bool) -> Decim
         + rates.cache_write_1h * tokens.cache_write_1h
         + rates.output * tokens.output
     )
-    if batch:
-        millionths *= BATCH_FACTOR
-    if regional:
-        millionths *= REGIONAL_FACTOR
-    return millionths.scaleb(_MILLIONTH).normalize()
+    return millionths.scaleb(_MILLIONTH)

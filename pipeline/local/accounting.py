@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from pipeline.claude.billing import PriceTable, Tokens
+from pipeline.claude.billing import Alternatives, PriceTable, Tokens, priced_otherwise
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.records import Usage, added, is_simulated
 from pipeline.stream.records import Received
@@ -172,14 +172,6 @@ def source_of(value: Mapping[str, Any]) -> Coordinates:
     return Coordinates(source["topic"], source["partition"], source["offset"])
 
 
-class Alternatives(NamedTuple):
-    """What the same events would have cost otherwise, in US dollars; None where not known."""
-
-    sonnet_alone: Decimal | None  # every first answer by Sonnet, with the prompt cache as it was
-    # every first answer by Haiku without prompt cache, nothing checked or escalated
-    plain_loop: Decimal | None
-
-
 def alternatives(
     first: Sequence[Usage], prices: PriceTable, *, haiku: str, sonnet: str
 ) -> Alternatives:
@@ -199,13 +191,8 @@ def alternatives(
         if usage.calls
     ]
     repeats = Decimal(len(first)) / (len(asked) or 1)
-
-    def total(model: str, tokens: Sequence[Tokens]) -> Decimal | None:
-        costs = [cost for each in tokens if (cost := prices.cost(model, each)) is not None]
-        return sum(costs, Decimal(0)) * repeats if len(costs) == len(tokens) else None
-
-    uncached = [Tokens(input=each.prompt, output=each.output) for each in asked]
-    return Alternatives(total(sonnet, asked), total(haiku, uncached))
+    found = priced_otherwise(asked, prices, haiku=haiku, sonnet=sonnet)
+    return Alternatives(*(None if each is None else each * repeats for each in found))
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

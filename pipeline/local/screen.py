@@ -20,12 +20,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.claude.billing import Alternatives
 from pipeline.claude.model_facts import PRICES_AS_OF
 from pipeline.local.accounting import (
     DEAD_LETTER,
     REVIEW,
     Account,
-    Alternatives,
     Coordinates,
     Ending,
     Tally,

@@ -146,6 +146,12 @@ class Running:
     why: str
 
 
+Otherwise = Callable[
+    [Mapping[str, Mapping[str, float]]], tuple[Decimal | float | None, Decimal | float | None]
+]
+"""Prices tokens, by model and kind: Sonnet alone and a plain loop over Haiku; None: not known."""
+
+
 @dataclass(eq=False)
 class Status:
     """Keeps the readings of the last minutes and makes a view of them."""
@@ -157,6 +163,7 @@ class Status:
     _: KW_ONLY
     recent: Callable[[], Sequence[RecentRecord | Mapping[str, Any]]] = tuple
     recent_limit: int = 0
+    otherwise: Otherwise = lambda _: (None, None)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic
 
@@ -212,6 +219,7 @@ class Status:
             "models": tuple(self._model(name, older, newer) for name in sorted(models)),
             "cost_usd": cost,
             "cost_per_thousand_usd": cost / decided_first * 1000 if decided_first else None,
+            "otherwise": self._otherwise(newer),
             "spent": self._spent(newer),
             "budget": newer.largest_by(catalogue.BUDGET, "window", stage="all"),
             "p50_seconds": quantile_between(older, newer, 0.5, catalogue.EVENT_SECONDS),
@@ -220,6 +228,17 @@ class Status:
             "series": self._history.series(),
             "recent": self.recent(),
             "recent_limit": self.recent_limit,
+        }
+
+    def _otherwise(self, reading: Reading, **labels: str) -> View:
+        """What the first answers since the start would have cost in other ways, for `cost_usd`."""
+        models = reading.by(catalogue.TOKENS, "model", **labels)
+        sonnet, loop = self.otherwise(
+            {name: reading.by(catalogue.TOKENS, "kind", model=name, **labels) for name in models}
+        )
+        return {
+            "sonnet_alone_usd": None if sonnet is None else float(sonnet),
+            "plain_loop_usd": None if loop is None else float(loop),
         }
 
     def _spent(self, reading: Reading, stage: str | None = None) -> dict[str, float]:
@@ -280,6 +299,7 @@ class Status:
             "doubts": _counts(newer.by(catalogue.DOUBTS, "code", stage=name)),
             "dead_letters": _counts(newer.by(catalogue.DEAD_LETTERS, "reason", stage=name)),
             "cost_usd": newer.total(catalogue.COST, stage=name),
+            "otherwise": self._otherwise(newer, stage=name),
             "spent": self._spent(newer, name),
             "budget": newer.largest_by(catalogue.BUDGET, "window", stage=name),
             "certificate": self._certificate(name, newer),
@@ -374,7 +394,13 @@ class Instruments:
     views: Views
 
 
-def instruments(settings: Settings, stages: Sequence[str], *, delivery: str) -> Instruments:
+def instruments(
+    settings: Settings,
+    stages: Sequence[str],
+    *,
+    delivery: str,
+    otherwise: Otherwise = lambda _: (None, None),
+) -> Instruments:
     """Make those of this process, whose consumers are shown in the order of `stages`."""
     registry, conditions, health = CollectorRegistry(), Conditions(), Health()
     ProcessCollector(registry=registry)
@@ -388,6 +414,7 @@ def instruments(settings: Settings, stages: Sequence[str], *, delivery: str) -> 
         health,
         recent=recent.newest_first,
         recent_limit=recent.most,
+        otherwise=otherwise,
     )
     return Instruments(metrics, conditions, health, Views(registry, health, status))
 

@@ -26,6 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 import pipeline
+from pipeline.claude.billing import otherwise_of
 from pipeline.config import Settings, load_settings
 from pipeline.config.live import settings_changes
 from pipeline.kafka.brokers import delivery_in_force
@@ -334,7 +335,7 @@ async def run_fleet(
         async with (
             web.serve(
                 settings.http,
-                _views(about, reports, conditions, workers, settings.http.recent_records),
+                _views(about, reports, conditions, workers, settings),
                 failed=stop.set,
             ) as address,
             background_task(_read_on(sockets, reports, conditions), ended=stop.set),
@@ -359,8 +360,9 @@ async def _desk(settings: Settings, *, failed: Callable[[], object]) -> AsyncIte
 
 
 def _views(
-    about: About, reports: Reports, conditions: Conditions, workers: int, recent_limit: int
+    about: About, reports: Reports, conditions: Conditions, workers: int, settings: Settings
 ) -> Views:
+    recent_limit = settings.http.recent_records
     health, merged = Health(), Merged(reports.pages)
     for index in range(workers):
         health.add_readiness(f"worker {index}", partial(reports.why_not_ready, str(index)))
@@ -371,6 +373,7 @@ def _views(
         health,
         recent=partial(reports.newest_first, recent_limit),
         recent_limit=recent_limit,
+        otherwise=otherwise_of(settings),
     )
     return Views(merged, health, status)
 

@@ -10,10 +10,10 @@ import orjson
 import pytest
 from rich.console import Console
 
+from pipeline.claude.billing import Alternatives
 from pipeline.local.accounting import (
     DEAD_LETTER,
     REVIEW,
-    Alternatives,
     Coordinates,
     Ending,
     account,

@@ -4,6 +4,7 @@ from decimal import Decimal
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from pipeline.claude.billing import PriceTable, Tokens, otherwise_of
 from pipeline.config import Settings
 from pipeline.model.records import DOCUMENT, Tier, Usage
 from pipeline.observe.dashboard import (
@@ -124,6 +125,36 @@ def test_costs_are_shown_in_all_and_for_a_thousand_events(status: Status, metric
     assert view["cost_per_thousand_usd"] == pytest.approx(0.1)
     assert view["spent"] == {"day": 0.75}
     assert view["models"][0]["tokens"]["input"] == 1600
+
+
+def test_what_the_first_answers_would_have_cost_otherwise_is_said_of_each_stage_and_all(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    settings = Settings()
+    status = Status(
+        About("1", "exactly_once", ("tickets", "invoices")), registry, Conditions(), Health(),
+        otherwise=otherwise_of(settings),
+    )  # fmt: skip
+    first = Usage(calls=1, input_tokens=1000, cache_read_tokens=9000, output_tokens=100)
+    for stage, model in (
+        ("tickets", settings.models.haiku.model),
+        ("invoices", settings.models.haiku.model),
+        # What was doubted and asked again would not have been asked twice.
+        ("tickets", settings.models.sonnet.model),
+    ):
+        metrics.call(stage, model, "answered", seconds=0.5, usage=first)
+    prices = PriceTable()
+    asked = Tokens(input=1000, cache_read=9000, output=100)
+    sonnet = prices.cost(settings.models.sonnet.model, asked)
+    loop = prices.cost(settings.models.haiku.model, Tokens(input=10_000, output=100))
+    assert sonnet is not None
+    assert loop is not None
+    view = status.view()
+    assert view["stages"][0]["otherwise"] == {
+        "sonnet_alone_usd": pytest.approx(float(sonnet)),
+        "plain_loop_usd": pytest.approx(float(loop)),
+    }
+    assert view["otherwise"]["sonnet_alone_usd"] == pytest.approx(2 * float(sonnet))
 
 
 def test_simulated_answers_are_called_simulated(status: Status, metrics: Metrics) -> None:

@@ -64,9 +64,17 @@ function spending(view, stages, isAll) {
   return {
     name: "Spent today", figure: dollars(spent),
     unit: budget === undefined ? "" : `of ${dollars(budget)}`,
-    note: perThousand === null ? "nothing asked yet" : `${dollars(perThousand)} per 1,000 events`,
+    note: perThousand === null ? "nothing asked yet"
+      : [`${dollars(perThousand)} per 1,000 events`, ...instead(from)].join("; "),
     isBad: budget !== undefined && spent >= budget,
   };
+}
+
+// What it would have cost in other ways, for what it did since the start.
+function instead({ cost_usd: cost, otherwise }) {
+  const times = (says, usd) => (cost > 0 && usd ? [`${says} ${(usd / cost).toFixed(1)} times`] : []);
+  return [...times("Sonnet alone", otherwise.sonnet_alone_usd),
+    ...times("a plain loop", otherwise.plain_loop_usd)];
 }
 
 // Each event is judged first by Haiku, or read from its own data.
