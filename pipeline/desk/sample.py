@@ -8,6 +8,7 @@ import secrets
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -33,6 +34,7 @@ from pipeline.operators.sample_labels import (
     decided_by,
 )
 from pipeline.stages.api import build_stages
+from pipeline.trust.records import answer_key
 from pipeline.trust.verdicts import plan
 
 _AHEAD = 50
@@ -128,6 +130,7 @@ class SampleView:
         self._pages = PageImages(self.settings.stages.by_name())
         self._work: dict[tuple[str, str], _Work] = {}
         self._turns: dict[str, Turn] = {}
+        self._shown: dict[tuple[str, bytes, datetime], Blind] = {}
 
     def routes(self) -> Sequence[Route]:
         turn = "/api/sample/{turn:[0-9a-f]{16}}"
@@ -165,7 +168,8 @@ class SampleView:
         while turn is None and work.tasks and gone < _GONE_AT_ONCE:
             task = work.tasks.popleft()
             try:
-                turn = Turn(desk, task, await desk.event_of(task.answer))
+                event = await desk.event_of(task.answer)
+                turn = Turn(desk, task, event, blind=self._shown.get(_known(who, task)))
             except EventGone:
                 gone += 1
         if turn is not None:
@@ -200,6 +204,7 @@ class SampleView:
             turn.blind = turn.desk.compare(
                 turn.task.answer, _given(body.get("given"), asked), turn.event
             )
+            self._shown[_known(person(request), turn.task)] = turn.blind
         return answer(turn.revealed(turn.blind))
 
     async def _decide(self, request: web.Request) -> web.Response:
@@ -218,6 +223,7 @@ class SampleView:
         except BaseException:
             turn.is_sent = False
             raise
+        self._shown.pop(_known(who, turn.task), None)
         if self._turns.get(who.name) is turn:
             del self._turns[who.name]
         if (work := self._work.get((who.name, turn.desk.stage.name))) is not None:
@@ -240,6 +246,12 @@ class SampleView:
         if turn is None or turn.name != request.match_info["turn"]:
             raise Conflict("This answer is not in your hands any more: take the next one.")
         return turn
+
+
+def _known(who: Person, task: Task) -> tuple[str, bytes, datetime]:
+    """Under what it is kept that a person has seen an answer, until they label it."""
+    of = task.answer
+    return who.name, answer_key(of.stage, of.event_id, of.part), of.published_at
 
 
 def _given(found: object, asked: set[str]) -> Mapping[str, str]:

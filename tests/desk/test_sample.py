@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.desk.access import Role
 from pipeline.model.records import Source
+from pipeline.operators.trust_topic import labelled_answers
 from pipeline.trust.records import answer_key
 from tests.desk.world import ByHost, Client, Desk, OneOf, client
 from tests.operators.review.items import RESULT
@@ -88,6 +89,35 @@ async def test_only_the_first_word_counts_and_the_label_is_published_once() -> N
     assert (label["origin"], label["chance"]) == ("sample", 1.0)
     [audit] = desk.published("audit")
     assert (audit["person"], audit["did"], audit["command"]) == ("ada", "labelled", "desk sample")
+
+
+async def test_an_answer_that_was_seen_and_left_comes_back_with_the_first_word() -> None:
+    desk = Desk()
+    draw(desk)
+    async with client(desk) as browser:
+        for intent in ("sales", "billing"):
+            name = (await following(browser))["turn"]["name"]
+            given = {"given": {"intent": intent}}
+            _, revealed = await browser.post(f"/api/sample/{name}/given", given)
+            assert revealed["differ"] == ["intent"]
+        await browser.post(f"/api/sample/{name}/verdict", {"right": False})
+    [label] = labels(desk)
+    assert label["wrong_fields"] == ["/intent"]
+
+
+async def test_labels_of_one_person_from_two_desks_are_one() -> None:
+    first = Desk()
+    second = Desk(broker=first.broker, process="other")
+    draw(first)
+    async with client(first) as one, client(second) as other:
+        names = [(each, (await following(each))["turn"]["name"]) for each in (one, other)]
+        for browser, name in names:
+            await browser.post(f"/api/sample/{name}/given", {"given": {}})
+            status, _ = await browser.post(f"/api/sample/{name}/verdict", {"right": True})
+            assert status == 200
+        assert (await following(one))["labelled"] == 1
+    found = await labelled_answers(first.read, "trust", stages=["tickets"])
+    assert [len(each.labels) for each in found] == [1]
 
 
 async def test_a_label_that_brokers_refuse_can_be_given_again() -> None:
