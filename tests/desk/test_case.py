@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.config import ExtraField, Settings, TicketSettings
 from pipeline.desk.case import Span, document_of, event_of, leaves, pieces_of
 from pipeline.desk.forms import FormField, form_of
+from pipeline.model.records import Evidence
 from pipeline.stages.api import build_stages
 from tests.desk.world import INVOICE
 from tests.operators.review.items import RESULT, case
@@ -62,6 +63,26 @@ def test_values_of_the_answers_are_marked_where_the_text_has_them() -> None:
     [body] = found["texts"]
     marked = {piece["text"]: tuple(piece["fields"]) for piece in body["pieces"] if piece["fields"]}
     assert marked == {"SGP-5190": ("/invoice_number",), "Müller GmbH": ("/vendor",)}
+
+
+def test_evidence_of_the_record_is_marked_in_place_of_what_stands_there_by_chance() -> None:
+    body = "No. 7 of 7 November: 7 chairs of Müller GmbH"
+    text = {"source": "text", "input": "body"}
+    evidence = [
+        Evidence(field="/line_items/0/quantity", start=21, end=22, **text),
+        Evidence(field="/vendor", start=33, end=44, **text),
+        Evidence(field="/gross", source="file", input="file", page=2, box=[0.1, 0.2, 0.3, 0.4]),
+        # Said by the model and not found: there is nothing to mark.
+        Evidence(field="/buyer", quote="Rohde KG", **text),
+    ]
+    shown = document(
+        "invoices", event={"id": "1", "body": body}, evidence=evidence,
+        haiku_result=None, sonnet_result=dict(INVOICE),
+    )["event"]  # fmt: skip
+    [found] = shown["texts"]
+    marked = [(each["text"], *each["fields"]) for each in found["pieces"] if each["fields"]]
+    assert marked == [("7", "/line_items/0/quantity"), ("Müller GmbH", "/vendor")]
+    assert shown["boxes"] == [{"field": "/gross", "page": 2, "box": [0.1, 0.2, 0.3, 0.4]}]
 
 
 def test_a_mail_is_shown_as_one() -> None:

@@ -94,6 +94,7 @@ async def test_only_the_first_word_counts_and_the_label_is_published_once() -> N
 async def test_an_answer_that_was_seen_and_left_comes_back_with_the_first_word() -> None:
     desk = Desk()
     draw(desk)
+    name = ""
     async with client(desk) as browser:
         for intent in ("sales", "billing"):
             name = (await following(browser))["turn"]["name"]
