@@ -32,6 +32,8 @@ _HAPPENS = (catalogue.RECEIVED.name, catalogue.COMPLETED.name, catalogue.CALLS.n
 """Without more of these no histogram that is looked at has changed."""
 _FIRST = (Tier.HAIKU, DOCUMENT)
 """Who judges an event first: each is judged by one of them."""
+_SHOWN_PARTITIONS = 10
+"""Of a stage: those that are most behind."""
 _KEPT = (*_HAPPENS, catalogue.LAG.name, catalogue.LAG_SECONDS.name, catalogue.COST.name)
 """What a point of the charts needs, beside histograms."""
 View = dict[str, Any]
@@ -282,6 +284,12 @@ class Status:
             "partitions": self.conditions.assigned.get(name),
             "lag_events": None if lag is None else int(lag),
             "lag_seconds": newer.largest(catalogue.LAG_SECONDS, stage=name),
+            "behind": [
+                {"topic": topic, "partition": int(partition), "lag_events": int(events)}
+                for (topic, partition), events in newer.most(
+                    catalogue.LAG, ("topic", "partition"), _SHOWN_PARTITIONS, stage=name
+                )
+            ],
             "in_flight": int(newer.total(catalogue.IN_FLIGHT, stage=name)),
             "intake_closed_because": self.conditions.intake_closed.get(name)
             or self.conditions.held.get(name),

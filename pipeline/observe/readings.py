@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Self
 
 from prometheus_client import Metric as PrometheusMetric
@@ -66,6 +67,17 @@ class Reading:
         for labels, value in self._matching(metric.name, where):
             sums[labels[label]] += value
         return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+    def most(
+        self, metric: Metric, labels: tuple[str, ...], count: int, **where: str
+    ) -> list[tuple[tuple[str, ...], float]]:
+        """The largest series that are above 0, the largest first, by the values of some labels."""
+        found = [
+            (tuple(own[label] for label in labels), value)
+            for own, value in self._matching(metric.name, where)
+            if value > 0
+        ]
+        return nlargest(count, found, key=lambda each: (each[1], each[0]))
 
     def buckets(self, histogram: Metric, **where: str) -> list[tuple[float, float]]:
         """Upper bounds and cumulative counts of a histogram, summed over what matches."""

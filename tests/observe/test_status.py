@@ -157,6 +157,17 @@ def test_what_the_first_answers_would_have_cost_otherwise_is_said_of_each_stage_
     assert view["otherwise"]["sonnet_alone_usd"] == pytest.approx(2 * float(sonnet))
 
 
+def test_the_partitions_that_are_most_behind_are_named(status: Status, metrics: Metrics) -> None:
+    for partition in range(12):
+        metrics.lag("tickets", "tickets.raw", partition, records=partition, oldest_seconds=1.0)
+    behind = status.view()["stages"][0]["behind"]
+    assert len(behind) == 10
+    assert behind[0] == {"topic": "tickets.raw", "partition": 11, "lag_events": 11}
+    assert [each["partition"] for each in behind] == list(range(11, 1, -1))
+    metrics.lag("tickets", "tickets.raw", 11, records=0, oldest_seconds=None)
+    assert status.view()["stages"][0]["behind"][0]["partition"] == 10
+
+
 def test_simulated_answers_are_called_simulated(status: Status, metrics: Metrics) -> None:
     metrics.decided("tickets", Tier.HAIKU, "enriched", model="claude-haiku-5-5")
     assert not status.view()["simulated"]

@@ -5,7 +5,7 @@ import { byId, element, keyed, text } from "./dom.js";
 import { count, duration, sum, words } from "./format.js";
 import { showModels } from "./models.js";
 import { showOverview } from "./overview.js";
-import { showReasons } from "./reasons.js";
+import { showBehind, showReasons } from "./reasons.js";
 import { recordsOf, showRecords } from "./records.js";
 import { showStages } from "./stages.js";
 import { showConnection, showState } from "./trouble.js";
@@ -28,6 +28,7 @@ function show() {
   showCharts(view, stages);
   showStages(view);
   showReasons(stages, view, recordsOf(view, stages, isAll));
+  showBehind(stages);
   showModels(view);
   showRecords(view, stages, isAll);
   const lag = sum(view.stages.map((stage) => stage.lag_events));

@@ -4,6 +4,8 @@ import { byId, element, keyed, text } from "./dom.js";
 import { lookUp, quoted } from "./events.js";
 import { count, large, merged, ratio, share, sum, words } from "./format.js";
 
+const SHOWN = 10;
+
 /** `records` are the newest ones, which have an example of most doubts. */
 export function showReasons(stages, view, records) {
   const newest = new Map(records.toReversed().flatMap((record) =>
@@ -16,6 +18,14 @@ export function showReasons(stages, view, records) {
   showBars(byId("letters"), merged(stages.map((stage) => stage.dead_letters)),
     "No event became a dead letter.", (code) => ({ key: code, make: () =>
       [element("code", {}, `pipeline dead-letters list --reason ${quoted(code)}`)] }));
+}
+
+/** The partitions that are most behind: of one stage, or of all that are shown. */
+export function showBehind(stages) {
+  const most = stages.flatMap((stage) => stage.behind.map((each) =>
+    [`${stage.name}: ${each.topic} ${each.partition}`, each.lag_events])).sort((one, other) => other[1] - one[1]);
+  byId("behind").hidden = !most.length;
+  showBars(byId("partitions"), most.slice(0, SHOWN), "Nothing waits.", () => null, String);
 }
 
 function showEnds(parent, stages) {
@@ -59,7 +69,7 @@ function frame(parent) {
 }
 
 // `behind` gives the way to the events of a code: { key, make() }, or null where there is none.
-function showBars(parent, entries, empty, behind) {
+function showBars(parent, entries, empty, behind, named = words) {
   if (!entries.length) {
     if (!parent.querySelector(".none")) {
       parent.replaceChildren(element("p", { class: "none" }, empty));
@@ -73,7 +83,7 @@ function showBars(parent, entries, empty, behind) {
   }
   const most = entries[0][1], all = sum(entries.map(([, value]) => value));
   keyed(list, entries, ([code]) => code,
-    ([code]) => element("li", {}, element("span", { class: "label" }, words(code)),
+    ([code]) => element("li", {}, element("span", { class: "label" }, named(code)),
       element("span", { class: "value" }), element("span", { class: "percent" }),
       element("span", { class: "track", "aria-hidden": "true" }, element("span")),
       element("span", { class: "behind" })),
