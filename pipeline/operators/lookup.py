@@ -133,7 +133,7 @@ async def look_up(
         PipelineError: The brokers do not answer.
     """
     if not 0 < len(wanted) <= LONGEST_WANTED:
-        raise UsageError(f"An id or a key has 1 to {LONGEST_WANTED:,} characters.")
+        raise UsageError(f"Give an id or a key of 1 to {LONGEST_WANTED:,} characters.")
     names = TopicNames.under(settings)
     topics = [name for name in holding_payloads(settings, existing) if name != names.feedback]
     if not topics:
