@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import get_args
 
 from pipeline.config import Settings
 from pipeline.kafka.reader import TopicReader
@@ -176,7 +177,12 @@ class _Search:
         self._kept: list[tuple[datetime, str, Place, Entry]] = []
 
     def entries(self) -> list[Entry]:
-        return [entry for *_, entry in sorted(self._kept, key=lambda kept: kept[:3])]
+        """By time; what came in the same millisecond in the order in which events go."""
+        order = get_args(Kind)
+        found = sorted(
+            self._kept, key=lambda kept: (kept[0], order.index(kept[3].kind), *kept[1:3])
+        )
+        return [entry for *_, entry in found]
 
     def take(self, record: Received) -> None:
         if not self._may_match(record):
