@@ -7,7 +7,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import orjson
+import structlog
 from aiohttp import web
+from aiokafka.errors import KafkaError
 
 from pipeline.config import Settings
 from pipeline.desk.access import Person, Role, person
@@ -24,6 +26,7 @@ from pipeline.operators.handled import read_handled
 from pipeline.operators.selection import parse_place, span
 from pipeline.runtime.process import background_task
 
+log = structlog.get_logger(__name__)
 _LINES = 200
 _MOST_LINES = 1000
 _RATE, _MOST_RATE = 50.0, 1000.0
@@ -189,7 +192,8 @@ class DeadLettersView:
                 continue
             try:
                 asked.result = await self._replay_now(asked)
-            except PipelineError as error:
+            except (PipelineError, KafkaError) as error:
+                log.warning("dead_letters_not_replayed", because=str(error))
                 asked.problem = str(error)
 
     async def _replay_now(self, asked: Replay) -> dead_letters.Replayed:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import orjson
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
+from aiokafka.errors import KafkaError
 
 from pipeline.desk.access import Role
 from pipeline.model.errors import PipelineError, Unavailable, UsageError
@@ -124,6 +125,9 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return answer({"error": str(error), "faults": faults}, status=422)
     except PipelineError as error:
         return answer({"error": str(error)}, status=_status_of(error))
+    except KafkaError as error:
+        said = f"The brokers did not do it ({error}): look at them, then try again."
+        return answer({"error": said}, status=502)
     except web.HTTPException as refusal:
         if not request.path.startswith("/api/"):
             raise

@@ -7,8 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 import orjson
+import pytest
+from aiokafka.errors import KafkaError
 
 from pipeline.desk.access import Role
+from pipeline.stream.protocols import BrokerError
 from tests.desk.world import Client, Desk, OneOf, client
 
 OVER = ("result", "problem")
@@ -138,7 +141,22 @@ async def test_two_replays_do_not_run_at_once() -> None:
     assert len(desk.published("tickets.raw")) < 3
 
 
-async def test_brokers_that_refuse_leave_a_sentence_and_the_desk_goes_on() -> None:
+@pytest.mark.parametrize("error", [BrokerError("They are away."), KafkaError("They are away.")])
+async def test_brokers_that_are_away_leave_a_sentence_and_the_desk_goes_on(
+    error: Exception,
+) -> None:
+    desk = Desk()
+    put_aside(desk)
+    desk.publishing_fails = error
+    async with client(desk) as browser:
+        await browser.post("/api/dead-letters/replay", {"place": ["0:0"]})
+        assert "They are away." in (await replayed(browser))["problem"]
+        desk.publishing_fails = None
+        await browser.post("/api/dead-letters/replay", {"place": ["0:0"]})
+        assert (await replayed(browser))["result"]["replayed"] == 1
+
+
+async def test_what_cannot_be_put_back_is_named_and_the_rest_can() -> None:
     desk = Desk()
     put_aside(desk)
     put_aside(desk, headers={"dlq-topic": ""})

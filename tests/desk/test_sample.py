@@ -5,7 +5,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+from aiokafka.errors import KafkaError
+
 from pipeline.desk.access import Role
+from pipeline.kafka.writer import WriteFailed
 from pipeline.model.records import Source
 from pipeline.operators.trust_topic import labelled_answers
 from pipeline.trust.records import answer_key
@@ -121,16 +125,17 @@ async def test_labels_of_one_person_from_two_desks_are_one() -> None:
     assert [len(each.labels) for each in found] == [1]
 
 
-async def test_a_label_that_brokers_refuse_can_be_given_again() -> None:
+@pytest.mark.parametrize("error", [WriteFailed, KafkaError])
+async def test_a_label_that_brokers_refuse_can_be_given_again(error: type[Exception]) -> None:
     desk = Desk()
     draw(desk)
     async with client(desk) as browser:
         name = (await following(browser))["turn"]["name"]
         await browser.post(f"/api/sample/{name}/given", {"given": {}})
-        desk.are_writes_refused = True
+        desk.writing_fails = error("The brokers do not take it.")
         status, said = await browser.post(f"/api/sample/{name}/verdict", {"right": True})
         assert (status, "do not take it" in said["error"]) == (502, True)
-        desk.are_writes_refused = False
+        desk.writing_fails = None
         status, _ = await browser.post(f"/api/sample/{name}/verdict", {"right": True})
         assert status == 200
     assert len(labels(desk)) == 1

@@ -24,7 +24,6 @@ from pipeline.desk.routes import View
 from pipeline.desk.sample import SampleView
 from pipeline.desk.server import application
 from pipeline.kafka.topics import TopicNames
-from pipeline.kafka.writer import WriteFailed
 from pipeline.model.records import Doubt
 from pipeline.observe.web import listening
 from pipeline.operators.audit import AuditedCommand
@@ -90,8 +89,8 @@ class MemoryWriter:
         self._desk = desk
 
     async def write(self, record: Outgoing) -> None:
-        if self._desk.are_writes_refused:
-            raise WriteFailed("The brokers do not take it.")
+        if self._desk.writing_fails is not None:
+            raise self._desk.writing_fails
         self._desk.broker.write([record])
 
     async def flush(self) -> None:
@@ -123,7 +122,8 @@ class Desk:
         self.view = ReviewView(settings, kafka, undo_seconds=undo_seconds)
         others = (SampleView, DeadLettersView, LookUpView)
         self.views: Sequence[View] = (self.view, *(each(settings, kafka) for each in others))
-        self.are_writes_refused = False
+        self.writing_fails: Exception | None = None
+        self.publishing_fails: Exception | None = None
 
     async def _partitions(self, topics: Sequence[str]) -> Sequence[TopicPartition]:
         return [each for topic in topics for each in self.broker.partitions_of(topic)]
@@ -132,6 +132,8 @@ class Desk:
         return self.names.of(self.settings.enabled)
 
     def _publisher(self, topic: str, marks: str, command: AuditedCommand) -> IdempotentPublisher:
+        if self.publishing_fails is not None:
+            raise self.publishing_fails
         self.count += 1
         return IdempotentPublisher(
             topic, marks, command, group="pipeline.desk",
