@@ -106,9 +106,11 @@ def priced_otherwise(
 
 
 def otherwise_of(settings: Settings) -> Callable[[Mapping[str, Mapping[str, float]]], Alternatives]:
-    """What prices tokens by model and kind, as metrics count them: those of Haiku's tier."""
+    """What prices tokens by endpoint and kind, as metrics count them: those of Haiku's tier."""
     models, prices = settings.models, PriceTable(settings.claude.prices)
     haiku, sonnet = models.haiku.model, models.sonnet.model
+    endpoints = (models.haiku, models.haiku.fallback)
+    names = {endpoint.name for endpoint in endpoints if endpoint is not None}
 
     def priced(tokens: Mapping[str, Mapping[str, float]]) -> Alternatives:
         asked = [
@@ -118,8 +120,8 @@ def otherwise_of(settings: Settings) -> Callable[[Mapping[str, Mapping[str, floa
                 cache_write_5m=int(kinds.get("cache_write", 0)),
                 output=int(kinds.get("output", 0)),
             )
-            for model, kinds in tokens.items()
-            if base_id(model) != base_id(sonnet)
+            for name, kinds in tokens.items()
+            if name in names
         ]
         return priced_otherwise(asked, prices, haiku=haiku, sonnet=sonnet)
 
@@ -127,8 +129,10 @@ def otherwise_of(settings: Settings) -> Callable[[Mapping[str, Mapping[str, floa
 
 
 def _cost(price: Price, tokens: Tokens, *, batch: bool, regional: bool) -> Decimal:
-    is_long = price.long_rates is not None and tokens.prompt > price.long_above
-    cost = _at(price.long_rates if is_long and price.long_rates else price.rates, tokens)
+    rates = price.rates
+    if price.long_rates is not None and tokens.prompt > price.long_above:
+        rates = price.long_rates
+    cost = _at(rates, tokens)
     if batch:
         cost *= BATCH_FACTOR
     if regional:

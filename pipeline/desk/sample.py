@@ -48,7 +48,7 @@ _CHARACTERS = 10_000
 
 @dataclass(eq=False)
 class Turn:
-    """A drawn answer that a person has in hand; its name tells nothing of it."""
+    """A drawn answer that a person has in hand; its name says nothing of it."""
 
     desk: LabelDesk
     task: Task

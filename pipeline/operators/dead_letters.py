@@ -295,7 +295,7 @@ def lines_of(
 
 
 def value_lines(value: bytes | None, limit: int | None = SHOWN) -> Iterator[str]:
-    """A value as text or, where it is none, in hexadecimal; printable, `limit` characters of it."""
+    """A value as text, else in hexadecimal; printable, `limit` characters of it."""
     if not value:
         return
     try:

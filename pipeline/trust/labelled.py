@@ -15,7 +15,7 @@ from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier
 from pipeline.trust.export import read_export
 from pipeline.trust.fitting import Example
-from pipeline.trust.labelling import verdict_on
+from pipeline.trust.labelling import last_words, verdict_on
 from pipeline.trust.records import AnswerSignal, LabelledAnswer, SampledAnswer
 
 _TAKEN = "It takes labelled answers, or the JSON file of `pipeline evaluate` of this version."
@@ -142,7 +142,7 @@ def _example(
     signals = answer.signals if is_haiku else answer.haiku_signals
     named = {
         pointer.lstrip("/").replace("/", ".")
-        for each in labelled.labels
+        for each in last_words(labelled.labels)
         for pointer in each.wrong_fields
     }
     fields: dict[str, bool] = {}

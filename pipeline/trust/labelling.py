@@ -138,6 +138,14 @@ def agreement(answers: Iterable[LabelledAnswer]) -> Agreement:
     return Agreement(count, agreed, kappa)
 
 
+def last_words(labels: Iterable[AnswerLabel]) -> list[AnswerLabel]:
+    """The last label of each person, of those that say with which chance they were given.
+
+    Labels come the earliest first. Without a chance nobody drew them: they stand for no share.
+    """
+    return list({label.person: label for label in labels if label.chance is not None}.values())
+
+
 def verdict_on(answer: SampledAnswer, labels: Iterable[AnswerLabel]) -> Verdict | None:
     """What labels come to, the earliest first: wrong where anybody's last word says so.
 
@@ -145,11 +153,11 @@ def verdict_on(answer: SampledAnswer, labels: Iterable[AnswerLabel]) -> Verdict 
     The chance is that of being drawn and labelled. None where no label says with which chance it
     was given: no share can be estimated from it.
     """
-    last = {label.person: label for label in labels if label.chance is not None}
+    last = last_words(labels)
     if not last:
         return None
-    is_wrong = not all(label.right for label in last.values())
-    drawn = max(label.chance or 0.0 for label in last.values())
+    is_wrong = not all(label.right for label in last)
+    drawn = max(label.chance or 0.0 for label in last)
     return Verdict(answer.whose, is_wrong, answer.chance * drawn)
 
 

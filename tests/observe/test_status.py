@@ -137,10 +137,10 @@ def test_what_the_first_answers_would_have_cost_otherwise_is_said_of_each_stage_
     )  # fmt: skip
     first = Usage(calls=1, input_tokens=1000, cache_read_tokens=9000, output_tokens=100)
     for stage, model in (
-        ("tickets", settings.models.haiku.model),
-        ("invoices", settings.models.haiku.model),
+        ("tickets", settings.models.haiku.name),
+        ("invoices", settings.models.haiku.name),
         # What was doubted and asked again would not have been asked twice.
-        ("tickets", settings.models.sonnet.model),
+        ("tickets", settings.models.sonnet.name),
     ):
         metrics.call(stage, model, "answered", seconds=0.5, usage=first)
     prices = PriceTable()

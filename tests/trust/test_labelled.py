@@ -65,6 +65,14 @@ def test_which_fields_are_wrong_is_known_where_it_was_said(tmp_path: Path) -> No
     assert found.examples[1].wrong_fields == {}
 
 
+def test_fields_of_which_a_person_changed_their_mind_are_not_wrong(tmp_path: Path) -> None:
+    before, after = label(False, wrong_fields=["/fields/order"]), label(True)
+    came_back = label(False, person="crm", chance=None, wrong_fields=["/intent"])
+    [found] = read(tmp_path, (answer(), [before, after, came_back])).examples
+    assert found.wrong is False
+    assert found.wrong_fields == {"intent": False, "fields.order": False}
+
+
 @pytest.mark.parametrize(
     ("haiku", "right", "wrong"),
     [("billing", True, False), ("billing", False, True), ("fault", True, True)],
